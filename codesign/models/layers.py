@@ -1,0 +1,98 @@
+"""What a traced model is made of: multiply-accumulate layers, memory traffic, and how each operator was treated.
+
+Nothing here imports torch, so that the accelerator side can use it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+__all__ = ["Coverage", "Layer", "LayerKind", "Operand", "TracedModel", "Traffic", "TrafficKind"]
+
+LayerKind = Literal["conv", "conv_transposed", "linear", "matmul"]
+TrafficKind = Literal["activation", "norm", "pooling", "residual", "softmax", "elementwise", "data_movement"]
+Treatment = Literal["modelled", "ignored", "unsupported"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One operand of a layer: where it comes from and its shape (per sample; a weight has no sample axis).
+
+    ``parameter`` is the state_dict key of a weight; None for an activation.
+    """
+
+    shape: tuple[int, ...]
+    parameter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One multiply-accumulate operator with exact shapes, for one sample (batch 1).
+
+    The loop nest is N, G, M, C, P, Q, R, S as in Timeloop: G groups, M output channels and C input channels *of one
+    group*, P x Q output rows x columns, R x S kernel rows x columns. A linear layer on (..., d) has N = number of
+    vectors; a batched matmul (B, n, d) x (B, d, m) has G = B, N = n, C = d, M = m. A 1-D convolution has Q = S = 1.
+
+    Args:
+        name: unique; the module path, with "#2" for its second use; functional operators have their graph name.
+        kind: which operator; ``conv_transposed`` keeps the shapes of the zero-inserted equivalent convolution's nest.
+        bounds: N, G, M, C, P, Q, R, S.
+        stride, dilation: (rows, columns).
+        padding: ((top, bottom), (left, right)) of the input, zeros.
+        inputs: the activation operand (for matmul: the left one).
+        weights: the weight (for matmul: the right activation).
+        outputs: shape of the result.
+        module: path of the module that owns the operator, "" for functional ones.
+    """
+
+    name: str
+    kind: LayerKind
+    bounds: tuple[int, int, int, int, int, int, int, int]
+    inputs: Operand
+    weights: Operand
+    outputs: tuple[int, ...]
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
+    module: str = ""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one sample, padding positions included (as every accelerator loop nest counts)."""
+        return prod(self.bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """An operator that moves data without multiply-accumulates: words read and written for one sample."""
+
+    name: str
+    kind: TrafficKind
+    words_read: int
+    words_written: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How often an operator occurs and how it is treated; ``reason`` says why it may be ignored."""
+
+    operator: str
+    count: int
+    treatment: Treatment
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TracedModel:
+    """A model as layers in execution order, memory traffic, and the coverage of every operator."""
+
+    layers: tuple[Layer, ...]
+    traffic: tuple[Traffic, ...]
+    coverage: tuple[Coverage, ...]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one sample."""
+        return sum(layer.macs for layer in self.layers)
