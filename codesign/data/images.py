@@ -36,11 +36,13 @@ class ImageSet:
             )
         if self.labels.dtype != np.int64 or self.labels.shape != (len(self.images),):
             raise ValueError(
-                f"ImageSet {self.name}: labels must be int64 ({len(self.images)},) (got {self.labels.dtype} {self.labels.shape})"
+                f"ImageSet {self.name}: labels must be int64 ({len(self.images)},) "
+                f"(got {self.labels.dtype} {self.labels.shape})"
             )
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.class_names):
             raise ValueError(
-                f"ImageSet {self.name}: labels must be in 0..{len(self.class_names) - 1} (got {self.labels.min()}..{self.labels.max()})"
+                f"ImageSet {self.name}: labels must be in 0..{len(self.class_names) - 1} "
+                f"(got {self.labels.min()}..{self.labels.max()})"
             )
 
     def __len__(self) -> int:

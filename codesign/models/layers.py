@@ -37,7 +37,8 @@ class Layer:
 
     Args:
         name: unique; the module path, with "#2" for its second use; functional operators have their graph name.
-        kind: which operator; ``conv_transposed`` keeps the shapes of the zero-inserted equivalent convolution's nest.
+        kind: which operator. In ``conv_transposed`` P x Q are the *input* rows x columns and the output is scattered to
+            (stride * p + dilation * r - padding): the multiply-accumulates that are needed, none on inserted zeros.
         bounds: N, G, M, C, P, Q, R, S.
         stride, dilation: (rows, columns).
         padding: ((top, bottom), (left, right)) of the input, zeros.
