@@ -1,0 +1,1 @@
+"""Joins robustness and hardware into one record."""

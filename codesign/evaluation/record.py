@@ -1,0 +1,278 @@
+"""The joined record: robustness beside simulated energy and latency, as value objects and as ``results.json``.
+
+Nothing here imports torch: a record can be read, compared and plotted without it. The schema is described in
+docs/record.md; ``SCHEMA_VERSION`` changes its first number when a reader of the old form would misread the new one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from codesign.errors import InputError
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AccuracyRecord",
+    "ArchitectureRecord",
+    "HardwareRecord",
+    "LayerHardware",
+    "LayerRecord",
+    "ModelRecord",
+    "Record",
+    "RobustnessRecord",
+    "Totals",
+]
+
+SCHEMA_VERSION = "1.0"
+
+InputKind = Literal["clean", "adversarial"]
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyRecord:
+    """An accuracy in 0..1 with its confidence interval (``low``, ``high``, at ``level``) and image count."""
+
+    name: str
+    correct: int
+    total: int
+    low: float
+    high: float
+    level: float = 0.95
+    method: str = "clopper-pearson"
+
+    @property
+    def value(self) -> float:
+        """Share of images classified correctly."""
+        return self.correct / self.total
+
+
+@dataclass(frozen=True, slots=True)
+class RobustnessRecord:
+    """Clean accuracy, accuracy under every attack, and their pointwise worst case over the same images.
+
+    ``flags`` and ``sanity`` are rows of {"id", "state", "detail"}; a flag's state is raised, clear or not_checked.
+    """
+
+    clean: AccuracyRecord
+    attacks: tuple[AccuracyRecord, ...]
+    robust: AccuracyRecord
+    flags: tuple[Mapping[str, str], ...] = ()
+    sanity: tuple[Mapping[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRecord:
+    """A traced layer: its nest, and the share of nonzero weights and inputs (per input kind; None: not recorded)."""
+
+    name: str
+    kind: str
+    bounds: Mapping[str, int]
+    macs: int
+    weight_density: float | None
+    input_density: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerHardware:
+    """One layer on one architecture for one input kind; energies over all instances, one sample.
+
+    ``bound_by`` is "compute" or the name of the level whose bandwidth sets the cycles.
+    """
+
+    layer: str
+    energy_uJ: float
+    latency_cycles: int
+    utilization: float
+    macs: int
+    actual_macs: int
+    gated_macs: int
+    skipped_macs: int
+    bound_by: str
+    energy_by_component_uJ: Mapping[str, float]
+    mapping: str
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over the layers for one sample. ``traffic_energy_uJ`` (operators without multiply-accumulates) is in
+    ``energy_uJ``; their latency is not modelled. ``area_mm2`` is the chip without DRAM, None
+    where no area table was given."""
+
+    energy_uJ: float
+    traffic_energy_uJ: float
+    latency_cycles: int
+    latency_ms: float
+    area_mm2: float | None
+    utilization: float
+    macs: int
+    actual_macs: int
+    gated_macs: int
+    skipped_macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareRecord:
+    """One model on one architecture for one input kind, with the accuracy on just these inputs beside it."""
+
+    architecture: str
+    input_kind: InputKind
+    accuracy: AccuracyRecord
+    totals: Totals
+    energy_by_component_uJ: Mapping[str, float]
+    layers: tuple[LayerHardware, ...]
+    traffic: tuple[Mapping[str, Any], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """One model: where it comes from, what was and was not modelled, robustness, layers, hardware."""
+
+    name: str
+    source: Mapping[str, Any]
+    parameters: int
+    macs: int
+    coverage: tuple[Mapping[str, Any], ...]
+    robustness: RobustnessRecord
+    layers: tuple[LayerRecord, ...]
+    hardware: tuple[HardwareRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArchitectureRecord:
+    """One accelerator: its files, clock, area, and every energy per action with its source."""
+
+    name: str
+    title: str
+    files: tuple[Mapping[str, str], ...]
+    cycle_seconds: float
+    area_mm2: float | None
+    area_by_component_mm2: Mapping[str, float]
+    energy_table: tuple[Mapping[str, Any], ...]
+    sparse: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A whole run. ``inputs`` are files with their sha256; ``notes`` are the assumptions a reader must know."""
+
+    config: Mapping[str, Any]
+    seed: int
+    versions: Mapping[str, str]
+    inputs: tuple[Mapping[str, str], ...]
+    models: tuple[ModelRecord, ...]
+    architectures: tuple[ArchitectureRecord, ...]
+    notes: tuple[str, ...] = ()
+    schema_version: str = field(default=SCHEMA_VERSION)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON data; accuracies carry their ``value`` too."""
+        data: dict[str, Any] = _plain(asdict(self))
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], *, path: Path | None = None) -> Self:
+        """The record of what ``to_json`` gave.
+
+        Raises:
+            InputError: another schema version, or a key is missing or unknown.
+        """
+        version = str(data.get("schema_version"))
+        if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+            raise InputError(
+                f"this version reads records of schema {SCHEMA_VERSION}",
+                got=version,
+                path=path,
+                key="schema_version",
+                fix="run `codesign evaluate` again, or read it with the codesign version that wrote it",
+            )
+        try:
+            return cls(
+                config=data["config"],
+                seed=data["seed"],
+                versions=data["versions"],
+                inputs=tuple(data["inputs"]),
+                models=tuple(_model(model) for model in data["models"]),
+                architectures=tuple(
+                    _tuples(ArchitectureRecord, a, "files", "energy_table", "sparse") for a in data["architectures"]
+                ),
+                notes=tuple(data["notes"]),
+                schema_version=version,
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"not a record of schema {SCHEMA_VERSION}: {error}", path=path, key="results.json"
+            ) from error
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read ``results.json``, or the folder that holds it."""
+        file = path / "results.json" if path.is_dir() else path
+        if not file.is_file():
+            raise InputError(
+                "a run holds a results.json",
+                got=str(file),
+                path=path,
+                fix="give the folder that `codesign evaluate --out` wrote",
+            )
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise InputError(f"not JSON: {error.msg}", path=file, line=error.lineno) from error
+        return cls.from_json(data, path=file)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        plain = {str(key): _plain(item) for key, item in value.items()}
+        if {"correct", "total", "low", "high"} <= plain.keys():
+            plain["value"] = plain["correct"] / plain["total"]
+        return plain
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _tuples(kind: type[Any], data: Mapping[str, Any], *keys: str) -> Any:
+    return kind(**{key: tuple(value) if key in keys else value for key, value in data.items()})
+
+
+def _accuracy(data: Mapping[str, Any]) -> AccuracyRecord:
+    return AccuracyRecord(**{key: value for key, value in data.items() if key != "value"})
+
+
+def _hardware(data: Mapping[str, Any]) -> HardwareRecord:
+    return HardwareRecord(
+        architecture=data["architecture"],
+        input_kind=data["input_kind"],
+        accuracy=_accuracy(data["accuracy"]),
+        totals=Totals(**data["totals"]),
+        energy_by_component_uJ=data["energy_by_component_uJ"],
+        layers=tuple(LayerHardware(**layer) for layer in data["layers"]),
+        traffic=tuple(data["traffic"]),
+        warnings=tuple(data["warnings"]),
+    )
+
+
+def _model(data: Mapping[str, Any]) -> ModelRecord:
+    robustness = data["robustness"]
+    return ModelRecord(
+        name=data["name"],
+        source=data["source"],
+        parameters=data["parameters"],
+        macs=data["macs"],
+        coverage=tuple(data["coverage"]),
+        robustness=RobustnessRecord(
+            clean=_accuracy(robustness["clean"]),
+            attacks=tuple(_accuracy(attack) for attack in robustness["attacks"]),
+            robust=_accuracy(robustness["robust"]),
+            flags=tuple(robustness["flags"]),
+            sanity=tuple(robustness["sanity"]),
+        ),
+        layers=tuple(LayerRecord(**layer) for layer in data["layers"]),
+        hardware=tuple(_hardware(entry) for entry in data["hardware"]),
+    )
