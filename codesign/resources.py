@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["arch_specs_dir", "bundled_dir", "mappings_dir"]
+__all__ = ["arch_specs_dir", "bundled_dir", "examples_dir", "mappings_dir"]
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -23,6 +23,11 @@ def arch_specs_dir() -> Path:
 def mappings_dir() -> Path:
     """The mappings that ship with the package."""
     return _shipped("mappings")
+
+
+def examples_dir() -> Path:
+    """Example configurations of ``codesign evaluate``."""
+    return _shipped("examples")
 
 
 def bundled_dir() -> Path:

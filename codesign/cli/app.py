@@ -1,0 +1,66 @@
+"""The command-line application: registers the subcommands and turns exceptions into messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from codesign.cli.doctor import doctor
+from codesign.cli.evaluate import evaluate
+from codesign.cli.init import init
+from codesign.errors import InputError
+
+__all__ = ["app", "run"]
+
+# PyTorch's OpenMP threads spin while they wait, which collapses on a machine that does anything else; this must be
+# set before torch is imported and yields to the user's own setting.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+app = typer.Typer(
+    name="codesign",
+    help="Robust accuracy of a neural network beside its simulated energy and latency.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from codesign import __version__
+
+        typer.echo(f"codesign {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Robust accuracy of a neural network beside its simulated energy and latency."""
+
+
+for _command in (evaluate, init, doctor):
+    app.command(_command.__name__)(_command)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        app(args=list(arguments) if arguments is not None else None, standalone_mode=True)
+    except InputError as error:
+        typer.secho(f"codesign: error: {error}", err=True, fg=typer.colors.RED if sys.stderr.isatty() else None)
+        return 2
+    except KeyboardInterrupt:
+        typer.echo("codesign: interrupted; the same command resumes", err=True)
+        return 130
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    return 0

@@ -1,0 +1,127 @@
+"""``codesign doctor``: what is installed, which engines work, and what to do about the rest."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from importlib import metadata, util
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import typer
+
+from codesign.resources import arch_specs_dir, bundled_dir
+
+__all__ = ["doctor"]
+
+State = Literal["ok", "absent", "broken"]
+_PACKAGES = ("torch", "numpy", "scipy", "pandas", "matplotlib", "safetensors", "pydantic", "ruamel.yaml", "rich")
+_MARKS = {"ok": "[green]ok[/green]", "absent": "[yellow]absent[/yellow]", "broken": "[red]broken[/red]"}
+
+
+class Finding(NamedTuple):
+    """One line of the report; ``required`` findings that are not ok make the command fail."""
+
+    what: str
+    state: State
+    detail: str
+    required: bool = True
+
+
+def doctor(
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the findings as JSON.")] = None,
+) -> None:
+    """Say what is installed, which engines work, and what to do about the rest.
+
+    Example: codesign doctor
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    findings = [*_python(), *_devices(), *_shipped_files(), _embedded_engine(), *_timeloop()]
+    table = Table("what", "state", "detail", box=None)
+    for finding in findings:
+        table.add_row(finding.what, _MARKS[finding.state], finding.detail)
+    Console().print(table)
+    if json_path is not None:
+        from codesign.store import write_json
+
+        write_json(json_path, [finding._asdict() for finding in findings])
+    if any(finding.required and finding.state != "ok" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _python() -> list[Finding]:
+    from codesign import __version__
+
+    found = [Finding("codesign", "ok", __version__)]
+    version = platform.python_version()
+    found.append(Finding("python", "ok" if sys.version_info >= (3, 11) else "broken", f"{version} (3.11 or newer)"))
+    for package in _PACKAGES:
+        try:
+            found.append(Finding(package, "ok", metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            found.append(Finding(package, "absent", f"pip install {package}"))
+    return found
+
+
+def _devices() -> list[Finding]:
+    try:
+        import torch
+    except ImportError as error:
+        return [Finding("device", "broken", f"torch does not import: {error}")]
+    found = [Finding("device cpu", "ok", f"{torch.get_num_threads()} threads")]
+    if torch.cuda.is_available():
+        found.append(Finding("device cuda", "ok", torch.cuda.get_device_name(0), required=False))
+    else:
+        found.append(Finding("device cuda", "absent", "not needed; --device cuda would use one", required=False))
+    return found
+
+
+def _shipped_files() -> list[Finding]:
+    from codesign.data import load_dataset
+    from codesign.errors import InputError
+    from codesign.models.zoo import bundled_models
+
+    found = []
+    specs = sorted(path.stem for path in arch_specs_dir().glob("*.yaml"))
+    found.append(
+        Finding("architectures", "ok" if specs else "broken", ", ".join(specs) or f"none in {arch_specs_dir()}")
+    )
+    try:
+        images = load_dataset("fashion_mnist_1k")
+        found.append(Finding("bundled data", "ok", f"fashion_mnist_1k, {len(images)} images"))
+    except InputError as error:
+        found.append(Finding("bundled data", "broken", str(error)))
+    models = bundled_models()
+    found.append(
+        Finding("bundled models", "ok" if models else "broken", ", ".join(models) or f"none in {bundled_dir()}")
+    )
+    return found
+
+
+def _embedded_engine() -> Finding:
+    """Simulate a two-level 2x2x2 matrix product whose answer is known in closed form."""
+    from codesign.accelerator.engines.selftest import known_answer
+
+    got, want = known_answer()
+    if got == want:
+        return Finding("engine embedded", "ok", f"a known case gives its known {want} accesses")
+    return Finding("engine embedded", "broken", f"a known case gives {got} accesses instead of {want}")
+
+
+def _timeloop() -> list[Finding]:
+    programs = {name: shutil.which(name) for name in ("timeloop-model", "timeloop-mapper", "accelergy")}
+    missing = [name for name, path in programs.items() if path is None]
+    if util.find_spec("pytimeloop") is None:
+        missing.append("pytimeloop (Python)")
+    if not missing:
+        detail = "found; codesign does not drive it yet, only the embedded engine is used"
+        return [Finding("engine timeloop", "ok", detail, required=False)]
+    detail = (
+        f"not found: {', '.join(missing)}. Not needed. Upstream's routes: the container image "
+        "timeloopaccelergy/timeloop-accelergy-pytorch, or a native build of "
+        "Accelergy-Project/accelergy-timeloop-infrastructure"
+    )
+    return [Finding("engine timeloop", "absent", detail, required=False)]

@@ -1,0 +1,130 @@
+"""Settings of ``codesign evaluate``: one value object, filled from flags, a YAML file, or both (a flag wins)."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from codesign.errors import InputError, did_you_mean
+
+__all__ = ["EvaluateConfig", "ModelChoice", "load_config", "make_config", "parse_fraction"]
+
+DEFAULT_ARCHITECTURES = ("eyeriss_row_stationary", "systolic_weight_stationary", "vector_pe_edge")
+
+
+def parse_fraction(value: object) -> object:
+    """``"8/255"`` as a float; anything else is left to the validator."""
+    if isinstance(value, str):
+        try:
+            return float(Fraction(value.replace(" ", "")))
+        except (ValueError, ZeroDivisionError) as error:
+            raise ValueError("must be a number or a fraction such as 8/255") from error
+    return value
+
+
+Pixels = Annotated[float, BeforeValidator(parse_fraction)]
+
+
+class ModelChoice(BaseModel):
+    """One model to evaluate: a zoo name, ``module:factory`` or a ``torch.export`` program, and its checkpoint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    model: str = Field(description="zoo name, module:factory, or path of a torch.export program (.pt2)")
+    checkpoint: Path | None = Field(None, description="checkpoint file (.safetensors, .pt, .pth, .th)")
+    name: str | None = Field(None, description="name in the report; the model's own where absent")
+    num_classes: int | None = Field(None, ge=2, description="classes, for a factory or zoo network that takes them")
+    input_shape: tuple[int, int, int] | None = Field(None, description="channels, height, width, for module:factory")
+
+    @property
+    def label(self) -> str:
+        """Name in the report."""
+        return self.name or self.model
+
+
+class EvaluateConfig(BaseModel):
+    """Everything that decides the result of ``codesign evaluate``, and nothing else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    models: tuple[ModelChoice, ...] = Field(min_length=1, description="models to evaluate side by side")
+    data: str = Field("fashion_mnist_1k", description="data set: name, npz:PATH or imagefolder:PATH")
+    data_dir: Path | None = Field(None, description="folder with the data set's files")
+    images: int | None = Field(None, ge=1, description="number of images, the first ones; all where absent")
+    architectures: tuple[str, ...] = Field(
+        DEFAULT_ARCHITECTURES, min_length=1, description="shipped architecture names or paths of Timeloop v0.4 YAML"
+    )
+    norm: Literal["linf", "l2"] = Field("linf", description="norm of the perturbation")
+    eps: Pixels = Field(8 / 255, ge=0, description="radius of the perturbation, pixels in [0, 1]")
+    steps: int = Field(20, ge=1, description="PGD steps")
+    step_size: Pixels | None = Field(None, gt=0, description="PGD step size; 2.5 * eps / steps where absent")
+    restarts: int = Field(1, ge=1, description="PGD restarts; the pointwise worst counts")
+    batch_size: int = Field(250, ge=1, description="images attacked at a time")
+    seed: int = Field(0, ge=0, description="seed of every random draw")
+    device: str = Field("cpu", description="torch device of the model")
+    threads: int | None = Field(None, ge=1, description="torch threads; torch's own choice where absent")
+    ignore: tuple[str, ...] = Field((), description="unsupported operators to leave out of the hardware model")
+    fusion: Literal["fused", "unfused"] = Field(
+        "fused", description="whether norms and activations are fused into the layer before them"
+    )
+    mask_images: int | None = Field(None, ge=1, description="images whose masks are recorded; all where absent")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> EvaluateConfig:
+        labels = [model.label for model in self.models]
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"models need distinct names (got {', '.join(labels)}); set `name`")
+        if self.norm == "linf" and self.eps > 1:
+            raise ValueError(f"an Linf eps lies in [0, 1], pixels being in [0, 1] (got {self.eps:g}); write 8/255")
+        return self
+
+
+def make_config(values: dict[str, Any]) -> EvaluateConfig:
+    """A checked configuration from plain values.
+
+    Raises:
+        InputError: one message that lists every key that is wrong.
+    """
+    return _validated(values, path=None, lines={})
+
+
+def load_config(path: Path, overrides: dict[str, Any]) -> EvaluateConfig:
+    """A checked configuration from a YAML file, with ``overrides`` (flags that were given) on top.
+
+    Paths in the file are relative to the current folder, as on the command line.
+    """
+    from codesign.accelerator.spec.yaml_reader import read_yaml
+
+    document = read_yaml(path)
+    values, lines = document.plain(), document.lines()
+    if not isinstance(values, dict):
+        raise InputError("a configuration is a mapping of keys to values", got=type(values).__name__, path=path, line=1)
+    return _validated(values | overrides, path=path, lines=lines)
+
+
+def _validated(values: dict[str, Any], *, path: Path | None, lines: dict[tuple[Any, ...], int]) -> EvaluateConfig:
+    models = values.get("models")
+    if isinstance(models, list | tuple):
+        values = values | {"models": tuple({"model": m} if isinstance(m, str) else m for m in models)}
+    try:
+        return EvaluateConfig.model_validate(values)
+    except ValidationError as error:
+        problems = [_describe(detail) for detail in error.errors()]
+        first = error.errors()[0]
+        line = next((lines[loc] for n in range(len(first["loc"]), 0, -1) if (loc := first["loc"][:n]) in lines), None)
+        key = ".".join(str(part) for part in first["loc"]) or None
+        raise InputError("; ".join(problems), path=path, line=line, key=key) from error
+
+
+def _describe(detail: Any) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        known = ModelChoice.model_fields if len(detail["loc"]) > 1 else EvaluateConfig.model_fields
+        return f"unknown key {where!r}; {did_you_mean(str(detail['loc'][-1]), known)}"
+    if detail["type"] == "missing":
+        return f"{where} is missing"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{where}: {message} (got {detail['input']!r})" if where else message

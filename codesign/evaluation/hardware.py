@@ -1,0 +1,185 @@
+"""A traced model on an accelerator: a mapping for every layer, and cycles and energy for each kind of input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from codesign.accelerator.mapper.heuristic import heuristic_mapping
+from codesign.accelerator.model import evaluate
+from codesign.accelerator.result import Infeasible, Result
+from codesign.accelerator.spec.mapping import Mapping as LoopMapping
+from codesign.accelerator.spec.problem import Problem
+from codesign.evaluation.accelerators import Accelerator
+from codesign.evaluation.record import AccuracyRecord, HardwareRecord, InputKind, LayerHardware, Totals
+from codesign.models.layers import Layer, Traffic
+from codesign.workloads.lowering import FusionPolicy, memory_traffic, problem, shape_key
+
+__all__ = ["InfeasibleLayerError", "LayerDensities", "MappedLayer", "map_layers", "simulate_model"]
+
+NON_MAC = "non-MAC operators"
+
+
+class InfeasibleLayerError(Exception):
+    """No legal mapping was found for a layer: carries the engine's answer."""
+
+    def __init__(self, layer: str, architecture: str, answer: Infeasible) -> None:
+        super().__init__(f"{architecture}: {layer}: {answer.message}")
+        self.layer = layer
+        self.architecture = architecture
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class LayerDensities:
+    """Share of nonzero inputs and weights of a layer for one kind of input."""
+
+    inputs: float
+    weights: float
+
+
+@dataclass(frozen=True, slots=True)
+class MappedLayer:
+    """A layer with the mapping that it runs with; the same for every kind of input, so that only masks differ."""
+
+    layer: Layer
+    dense: Problem
+    mapping: LoopMapping
+
+
+def map_layers(
+    accelerator: Accelerator, layers: Sequence[Layer], progress: Callable[[int], None] | None = None
+) -> tuple[MappedLayer, ...]:
+    """A legal mapping for every layer; identical layers are searched once.
+
+    Raises:
+        InfeasibleLayerError: a layer has no legal mapping under the architecture's constraints.
+    """
+    found: dict[object, LoopMapping] = {}
+    mapped = []
+    for done, layer in enumerate(layers):
+        dense = problem(layer)
+        key = shape_key(dense)
+        if key not in found:
+            constraints = accelerator.design.constraints(dense)
+            answer = heuristic_mapping(accelerator.design.architecture, dense, constraints, energy=accelerator.energy)
+            if isinstance(answer, Infeasible):
+                raise InfeasibleLayerError(layer.name, accelerator.name, answer)
+            found[key] = answer
+        mapped.append(MappedLayer(layer, dense, found[key]))
+        if progress is not None:
+            progress(done + 1)
+    return tuple(mapped)
+
+
+def simulate_model(
+    accelerator: Accelerator,
+    mapped: Sequence[MappedLayer],
+    traffic: Sequence[Traffic],
+    densities: Mapping[str, LayerDensities],
+    *,
+    input_kind: InputKind,
+    accuracy: AccuracyRecord,
+    fusion: FusionPolicy,
+    mapping_file: Callable[[str], str],
+) -> HardwareRecord:
+    """Energy, cycles and skipped work of one sample, layer by layer and in total.
+
+    Args:
+        densities: by layer name.
+        mapping_file: where the mapping of a layer is written, relative to the run.
+    """
+    done: dict[object, Result] = {}
+    rows, warnings = [], []
+    for item in mapped:
+        layer = item.layer
+        density = densities[layer.name]
+        workload = problem(layer, input_density=density.inputs, weight_density=density.weights)
+        key = (shape_key(workload), workload.densities)
+        if key not in done:
+            answer = evaluate(
+                accelerator.design.architecture, workload, item.mapping, accelerator.energy, accelerator.design.sparse
+            )
+            if isinstance(answer, Infeasible):
+                raise InfeasibleLayerError(layer.name, accelerator.name, answer)
+            done[key] = answer
+        warnings += [f"{layer.name}: {text}" for text in done[key].warnings]
+        rows.append(_layer_row(layer, done[key], accelerator, mapping_file(layer.name)))
+    moved = [memory_traffic(item, fusion) for item in traffic]
+    return _joined(accelerator, rows, moved, input_kind, accuracy, tuple(warnings))
+
+
+def _layer_row(layer: Layer, result: Result, accelerator: Accelerator, mapping: str) -> LayerHardware:
+    compute = result.computes
+    by_component = {name: (level.energy_pJ + level.network_pJ) / 1e6 for name, level in result.levels.items()}
+    by_component[accelerator.design.architecture.compute.name] = compute.energy_pJ / 1e6
+    slowest = max(result.levels, key=lambda name: result.levels[name].cycles)
+    bound_by = "compute" if result.cycles <= result.compute_cycles else f"{slowest} bandwidth"
+    return LayerHardware(
+        layer=layer.name,
+        energy_uJ=result.energy_pJ / 1e6,
+        latency_cycles=result.cycles,
+        utilization=result.utilization,
+        macs=compute.algorithmic,
+        actual_macs=compute.actual,
+        gated_macs=compute.gated,
+        # Work that a skipped operand removes never reaches the compute level, so it is in none of its counters.
+        skipped_macs=compute.algorithmic - compute.actual - compute.gated,
+        bound_by=bound_by,
+        energy_by_component_uJ=by_component,
+        mapping=mapping,
+    )
+
+
+def _joined(
+    accelerator: Accelerator,
+    rows: Sequence[LayerHardware],
+    moved: Sequence[Any],
+    input_kind: InputKind,
+    accuracy: AccuracyRecord,
+    warnings: tuple[str, ...],
+) -> HardwareRecord:
+    architecture = accelerator.design.architecture
+    outermost = architecture.storage[-1]
+    actions = accelerator.energy.actions(outermost.name)
+    traffic = []
+    for item in moved:
+        energy_pJ = item.words_read * actions["read"] + item.words_written * actions["write"]
+        traffic.append(
+            {
+                "name": item.name,
+                "kind": item.kind,
+                "words_read": item.words_read,
+                "words_written": item.words_written,
+                "energy_uJ": energy_pJ / outermost.block_size / 1e6,
+            }
+        )
+    traffic_uJ = sum(row["energy_uJ"] for row in traffic)
+    components = {
+        name: sum(row.energy_by_component_uJ[name] for row in rows) for name in rows[0].energy_by_component_uJ
+    }
+    components[f"{outermost.name}: {NON_MAC}"] = traffic_uJ
+    cycles = sum(row.latency_cycles for row in rows)
+    area = accelerator.area_by_component_mm2
+    return HardwareRecord(
+        architecture=accelerator.name,
+        input_kind=input_kind,
+        accuracy=accuracy,
+        totals=Totals(
+            energy_uJ=sum(row.energy_uJ for row in rows) + traffic_uJ,
+            traffic_energy_uJ=traffic_uJ,
+            latency_cycles=cycles,
+            latency_ms=cycles * architecture.global_cycle_seconds * 1e3,
+            area_mm2=sum(area.values()) if area else None,
+            utilization=sum(row.utilization * row.latency_cycles for row in rows) / cycles,
+            macs=sum(row.macs for row in rows),
+            actual_macs=sum(row.actual_macs for row in rows),
+            gated_macs=sum(row.gated_macs for row in rows),
+            skipped_macs=sum(row.skipped_macs for row in rows),
+        ),
+        energy_by_component_uJ=components,
+        layers=tuple(rows),
+        traffic=tuple(traffic),
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
