@@ -1,0 +1,176 @@
+"""``codesign train``: natural or PGD-adversarial training of a zoo network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from codesign.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+    from codesign.training.loop import EpochReport
+
+__all__ = ["train"]
+
+# What a config file may hold besides the keys of TrainingConfig: where to read and write, not what is computed.
+_RUN_KEYS = ("data_dir", "out", "device", "threads", "resume")
+
+
+def train(
+    model: Annotated[str | None, typer.Option(help="Zoo name of the network.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data set; its training split is trained on.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data set's files. [default: data]")] = None,
+    method: Annotated[str | None, typer.Option(help="natural or adversarial (PGD, Madry et al. 2018).")] = None,
+    eps: Annotated[str | None, typer.Option(help="L-infinity radius, pixels in [0, 1]: 0.1, 8/255.")] = None,
+    steps: Annotated[int | None, typer.Option(help="PGD steps of the inner loop. [default: 7]")] = None,
+    step_size: Annotated[str | None, typer.Option(help="PGD step size. [default: 2.5 * eps / steps]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images of an optimizer step. [default: 256]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate. [default: 0.1]")] = None,
+    warmup_fraction: Annotated[
+        float | None, typer.Option(help="Share of all steps in which the learning rate rises. [default: 0.2]")
+    ] = None,
+    momentum: Annotated[float | None, typer.Option(help="Nesterov momentum of SGD. [default: 0.9]")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay. [default: 5e-4]")] = None,
+    crop_padding: Annotated[int | None, typer.Option(help="Pixels of padding before a crop. [default: 2]")] = None,
+    flip: Annotated[bool | None, typer.Option(help="Mirror images at random. [default: flip]")] = None,
+    validation_images: Annotated[
+        int | None, typer.Option(help="Training images held out to select the best epoch. [default: 3000]")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16, in training. [default: float32]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random draw. [default: 0]")] = None,
+    evaluation_steps: Annotated[
+        int | None, typer.Option(help="PGD steps of the final evaluation. [default: 20]")
+    ] = None,
+    evaluation_step_size: Annotated[
+        str | None, typer.Option(help="PGD step size there. [default: 2.5 * eps / evaluation steps]")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for checkpoint, record and state.")] = None,
+    device: Annotated[str | None, typer.Option(help="torch device. [default: cpu]")] = None,
+    threads: Annotated[int | None, typer.Option(help="torch threads. [default: torch's own choice]")] = None,
+    resume: Annotated[bool | None, typer.Option(help="Continue the run in --out if there is one.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file; every flag has its key, a flag wins.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
+) -> None:
+    """Train a zoo network; leaves model.safetensors and model.json with the measured accuracies in --out.
+
+    Example: codesign train --model resnet8_fmnist --data fashion_mnist --method adversarial --eps 0.1 --epochs 20
+    --out runs/robust
+    """
+    flags = {key: value for key, value in locals().items() if key not in {"config", "quiet"} and value is not None}
+    values, lines = _read(config) if config is not None else ({}, {})
+    values |= flags
+    places = {key: values.pop(key) for key in _RUN_KEYS if key in values}
+    _train(values, lines, places, config, quiet)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
+    from codesign.accelerator.spec.yaml_reader import read_yaml
+    from codesign.training.config import TrainingConfig
+
+    document = read_yaml(path)
+    values, lines = document.plain(), document.lines()
+    if not isinstance(values, dict):
+        raise InputError("a config is a mapping of keys to values", got=type(values).__name__, path=path, line=1)
+    known = (*TrainingConfig.model_fields, *_RUN_KEYS)
+    for key in values:
+        if key not in known:
+            line = lines.get((key,))
+            raise InputError("unknown key", path=path, line=line, key=str(key), fix=did_you_mean(str(key), known))
+    return dict(values), dict(lines)
+
+
+def _train(
+    values: dict[str, Any],
+    lines: dict[tuple[Any, ...], int],
+    places: dict[str, Any],
+    config_path: Path | None,
+    quiet: bool,
+) -> None:
+    import torch
+    from rich.console import Console
+
+    from codesign.data.datasets import load_dataset
+    from codesign.training.config import make_training_config
+    from codesign.training.run import train as run_training
+
+    config = make_training_config(values, path=config_path, lines=lines)
+    if "out" not in places:
+        raise InputError("train needs a folder for its results", key="--out", fix="give --out FOLDER")
+    if "threads" in places:
+        torch.set_num_threads(_threads(places["threads"]))
+    data_dir = Path(places["data_dir"]) if "data_dir" in places else None
+    training_set = load_dataset(config.data, data_dir=data_dir, split="train")
+    test_set = load_dataset(config.data, data_dir=data_dir, split="test")
+    console = Console(stderr=True, quiet=quiet)
+    with _progress(console) as bars:
+        display = _Display(bars, console, config.epochs)
+        result = run_training(
+            config,
+            training_set,
+            test_set,
+            Path(places["out"]),
+            device=_device(str(places.get("device", "cpu"))),
+            resume=bool(places.get("resume", False)),
+            progress=display.step,
+            on_epoch=display.epoch,
+        )
+    test = result.record["test"]
+    pgd = test["pgd"]
+    console.print(
+        f"{result.checkpoint}: epoch {result.record['selected_epoch'] + 1}; on {test['clean']['images']} test images "
+        f"{test['clean']['accuracy']:.2%} clean, {pgd['accuracy']:.2%} under PGD-{pgd['steps']} at eps {pgd['eps']:.4g}"
+    )
+
+
+def _threads(value: object) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise InputError("threads must be an integer of at least 1", got=value, key="--threads")
+    return value
+
+
+def _device(name: str) -> str:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            "the device must be one that torch can use here",
+            got=f"{name}: {str(error).splitlines()[0]}",
+            key="--device",
+            fix="--device cpu always works",
+        ) from error
+    return name
+
+
+def _progress(console: Any) -> RichProgress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+class _Display:
+    """One bar for the work at hand and one line for every finished epoch."""
+
+    def __init__(self, bars: RichProgress, console: Any, epochs: int) -> None:
+        self._bars = bars
+        self._console = console
+        self._epochs = epochs
+        self._task = bars.add_task("train", total=None)
+
+    def step(self, stage: str, done: int, total: int) -> None:
+        self._bars.update(self._task, description=stage, completed=done, total=total)
+
+    def epoch(self, report: EpochReport) -> None:
+        adversarial = report.validation_adversarial
+        under_attack = "" if adversarial is None else f", {adversarial.fraction:.2%} under attack"
+        self._console.print(
+            f"epoch {report.epoch + 1}/{self._epochs}: loss {report.loss:.3f}, held-out images "
+            f"{report.validation_clean.fraction:.2%} clean{under_attack}, {report.seconds:.0f} s"
+        )

@@ -1,0 +1,1 @@
+"""Natural and PGD-adversarial training of the project's own networks."""
