@@ -1,0 +1,184 @@
+"""The model as a whole: a mapping of a problem on an architecture gives counts, cycles and energies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from codesign.accelerator.model.accesses import Accesses, count_accesses
+from codesign.accelerator.model.activity import Activity, ComputeActivity, dense_activity, dense_computes
+from codesign.accelerator.model.area import total_area_um2
+from codesign.accelerator.model.energy import Prices, access_energy_pJ, compute_energy_pJ, leakage_pJ
+from codesign.accelerator.model.legality import check_capacity, check_mesh
+from codesign.accelerator.model.nest import Nest, build_nest
+from codesign.accelerator.model.nest_analysis import StrideRule, analyse
+from codesign.accelerator.model.network import network_energy_pJ, networks_cost
+from codesign.accelerator.model.performance import LevelCycles, compute_cycles, level_cycles
+from codesign.accelerator.model.visits import operations
+from codesign.accelerator.result import ComputeStats, DataspaceStats, Infeasible, LevelStats, Result
+from codesign.accelerator.spec.architecture import Architecture
+from codesign.accelerator.spec.energy_table import EnergyTable
+from codesign.accelerator.spec.mapping import Mapping
+from codesign.accelerator.spec.problem import Problem
+from codesign.accelerator.spec.sparse import SparseOptimizations
+from codesign.errors import InputError
+
+__all__ = ["Semantics", "evaluate"]
+
+Semantics = Literal["clean", "compat"]
+
+_NOTHING_SPARSE = SparseOptimizations()
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Everything that the energy and the result are made of."""
+
+    architecture: Architecture
+    problem: Problem
+    nest: Nest
+    accesses: tuple[tuple[Accesses, ...], ...]
+    activities: tuple[tuple[Activity, ...], ...]
+    computes: ComputeActivity
+    compute_cycles: int
+    level_cycles: tuple[LevelCycles, ...]
+
+    @property
+    def busy_cycles(self) -> int:
+        """Cycles without the latencies of filling and draining."""
+        return max(self.compute_cycles, *(level.cycles for level in self.level_cycles))
+
+
+def evaluate(
+    architecture: Architecture,
+    problem: Problem,
+    mapping: Mapping,
+    energy: EnergyTable,
+    sparse: SparseOptimizations = _NOTHING_SPARSE,
+    *,
+    semantics: Semantics = "clean",
+    stride_rule: StrideRule = "current",
+) -> Result | Infeasible:
+    """Evaluate one mapping.
+
+    Args:
+        architecture, problem, mapping: one value object each; the mapping must pass ``mapping.check``.
+        energy: pJ per action of every component; areas are optional.
+        sparse: sparse optimisations; none by default.
+        semantics: "compat" reproduces the real program's quirks in sparse runs, "clean" clamps them and warns.
+        stride_rule: how sliding windows are reused; "pre_a12fff5" is Timeloop before January 2025.
+
+    Returns:
+        ``Infeasible`` if the mapping does not fit the hardware.
+
+    Raises:
+        InputError: the energy table misses a component or an action; a feature is not modelled.
+    """
+    if sparse:
+        raise InputError(f"not modelled: sparse optimisations ({semantics})", key="sparse_optimizations")
+    nest = build_nest(architecture, problem, mapping)
+    infeasible = check_mesh(nest, architecture, problem)
+    if infeasible is not None:
+        return infeasible
+    hops = networks_cost(architecture, energy)
+    traffic = analyse(nest, problem.dataspaces, mapping.levels, stride_rule, hops)
+    columns = [
+        count_accesses(nest, dataspace, index, tuple(row[index] for row in traffic), mapping.levels)
+        for index, dataspace in enumerate(problem.dataspaces)
+    ]
+    accesses = tuple(zip(*columns, strict=True))
+    computes = dense_computes(nest, operations(nest))
+    activities = tuple(tuple(dense_activity(tile) for tile in row) for row in accesses)
+    for level, row in enumerate(activities):
+        infeasible = check_capacity(level, architecture, problem, nest, row)
+        if infeasible is not None:
+            return infeasible
+    cycles = compute_cycles(nest, computes)
+    levels = tuple(
+        level_cycles(storage, part, problem, row, cycles)
+        for storage, part, row in zip(architecture.storage, nest.levels, activities, strict=True)
+    )
+    run = _Run(architecture, problem, nest, accesses, activities, computes, cycles, levels)
+    return _result(run, Prices(energy), warnings=())
+
+
+def _result(run: _Run, prices: Prices, warnings: Sequence[str]) -> Result:
+    computes = run.computes
+    compute_pJ = compute_energy_pJ(run.architecture.compute, computes, prices)
+    levels = _level_stats(run, prices)
+    networks = run.architecture.storage
+    cycles = run.busy_cycles + sum(
+        storage.network.fill_latency_cycles + storage.network.drain_latency_cycles for storage in networks
+    )
+    units = run.architecture.compute.instances
+    return Result(
+        cycles=cycles,
+        energy_pJ=compute_pJ + sum(level.energy_pJ + level.network_pJ for level in levels.values()),
+        utilization=computes.fates.spent / units / cycles if cycles else 0.0,
+        computes=ComputeStats(
+            algorithmic=computes.algorithmic,
+            actual=computes.fates.random,
+            gated=computes.fates.gated,
+            skipped=computes.fates.skipped,
+            energy_pJ=compute_pJ,
+        ),
+        levels=levels,
+        compute_cycles=run.compute_cycles,
+        area_um2=total_area_um2(run.architecture, prices.table),
+        warnings=(*warnings, *prices.warnings),
+    )
+
+
+def _level_stats(run: _Run, prices: Prices) -> dict[str, LevelStats]:
+    """Statistics of the real levels, outermost first; the networks of spatial dummies go to the level outside."""
+    stats: dict[str, LevelStats] = {}
+    pending_pJ = 0.0
+    for level, storage in enumerate(run.architecture.storage):
+        network_pJ = network_energy_pJ(
+            level, run.architecture, run.problem, run.nest, run.accesses[level], prices.table
+        )
+        if storage.spatial_dummy:
+            pending_pJ += network_pJ
+            continue
+        dataspaces = {}
+        for dataspace, accesses, activity in zip(
+            run.problem.dataspaces, run.accesses[level], run.activities[level], strict=True
+        ):
+            if accesses.size:
+                access_pJ = access_energy_pJ(storage, run.nest.levels[level], dataspace, activity, prices)
+                dataspaces[dataspace.name] = _dataspace_stats(accesses, activity, access_pJ)
+        own = run.level_cycles[level]
+        leak = leakage_pJ(level, run.architecture, run.activities, run.busy_cycles, prices)
+        stats[storage.name] = LevelStats(
+            cycles=own.cycles,
+            leakage_pJ=leak,
+            dataspaces=dataspaces,
+            energy_pJ=leak + sum(entry.energy_pJ for entry in dataspaces.values()),
+            network_pJ=network_pJ + pending_pJ,
+            instances=storage.instances,
+            utilized_instances=max(activity.average_replication for activity in run.activities[level]),
+            bandwidth_slowdown=own.slowdown,
+        )
+        pending_pJ = 0.0
+    return dict(reversed(stats.items()))
+
+
+def _dataspace_stats(accesses: Accesses, activity: Activity, energy_pJ: float) -> DataspaceStats:
+    counts = {
+        f"{name}_{kind}": value
+        for kind in ("reads", "fills", "updates")
+        for fates in (getattr(activity, kind),)
+        for name, value in (
+            ("algorithmic", getattr(accesses, kind)),
+            ("actual", fates.random),
+            ("gated", fates.gated),
+            ("skipped", fates.skipped),
+        )
+    }
+    return DataspaceStats(
+        **counts,
+        temporal_reductions=activity.temporal_reductions,
+        utilized_capacity=activity.capacity_words,
+        energy_pJ=energy_pJ,
+    )
