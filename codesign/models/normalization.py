@@ -39,10 +39,10 @@ class Normalization:
 
 
 class Normalized(nn.Module):
-    """``network((pixels - mean) / std)``: pixels in [0, 1] of shape (n, channels, height, width) to logits (n, classes).
+    """``network((pixels - mean) / std)``: pixels in [0, 1] of shape (n, channels, height, width) to logits.
 
-    Mean and std are no entries of the state_dict: a checkpoint of ``network`` loads into ``normalized.network`` with its
-    keys as they are.
+    Mean and std are no entries of the state_dict: a checkpoint of the network loads into ``normalized.network`` with
+    its keys as they are.
     """
 
     mean: Tensor

@@ -10,7 +10,7 @@ from torch import nn
 
 from codesign.errors import InputError, did_you_mean
 from codesign.models.normalization import Normalization, Normalized
-from codesign.models.zoo import resnet
+from codesign.models.zoo import mobilenet, resnet, resnet_cifar, vgg, vit, wide_resnet
 
 __all__ = ["ZOO", "ZooEntry", "zoo_entry"]
 
@@ -43,36 +43,85 @@ class ZooEntry:
         return Normalized(network, self.normalization if normalization is None else normalization)
 
 
-IMAGENET = Normalization(
-    (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "ImageNet training images, as torchvision's models use them"
+_IMAGENET = Normalization(
+    (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "ImageNet training images, the values of torchvision's models"
 )
-CIFAR10 = Normalization(
-    (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "all pixels of the CIFAR-10 training images"
+_CIFAR10 = Normalization(
+    (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "mean and deviation of all CIFAR-10 training pixels"
 )
-FASHION_MNIST = Normalization((0.2860,), (0.3530,), "all pixels of the Fashion-MNIST training images")
+_FASHION_MNIST = Normalization((0.2860,), (0.3530,), "mean and deviation of all Fashion-MNIST training pixels")
 
 _HE = "He et al. 2016, arXiv:1512.03385"
+_HE_CIFAR = f"{_HE}, section 4.2, option A; keys and ImageNet mean and deviation of Y. Idelbayev's checkpoints"
 _RESNET8 = f"basic blocks of {_HE}, one a stage, 24 channels; torchvision's keys"
+_GREY, _SMALL, _LARGE = (1, 28, 28), (3, 32, 32), (3, 224, 224)
 
 _ENTRIES = (
-    ZooEntry("resnet8_fmnist", resnet.resnet8, (1, 28, 28), 10, FASHION_MNIST, _RESNET8),
     ZooEntry(
         "fmnist_resnet8_natural",
         resnet.resnet8,
-        (1, 28, 28),
+        _GREY,
         10,
-        FASHION_MNIST,
+        _FASHION_MNIST,
         f"{_RESNET8}; trained by this project on Fashion-MNIST",
         "fmnist_resnet8_natural.safetensors",
     ),
     ZooEntry(
         "fmnist_resnet8_adversarial",
         resnet.resnet8,
-        (1, 28, 28),
+        _GREY,
         10,
-        FASHION_MNIST,
+        _FASHION_MNIST,
         f"{_RESNET8}; PGD-adversarially trained by this project on Fashion-MNIST",
         "fmnist_resnet8_adversarial.safetensors",
+    ),
+    ZooEntry("resnet8_fmnist", resnet.resnet8, _GREY, 10, _FASHION_MNIST, _RESNET8),
+    ZooEntry("resnet20", resnet_cifar.resnet20, _SMALL, 10, _IMAGENET, _HE_CIFAR),
+    ZooEntry("resnet56", resnet_cifar.resnet56, _SMALL, 10, _IMAGENET, _HE_CIFAR),
+    ZooEntry(
+        "resnet18_cifar",
+        resnet.resnet18_cifar,
+        _SMALL,
+        10,
+        _CIFAR10,
+        f"{_HE}, 3x3 stem without pooling; torchvision's keys",
+    ),
+    ZooEntry(
+        "wrn_28_10",
+        wide_resnet.wrn_28_10,
+        _SMALL,
+        10,
+        _CIFAR10,
+        "Zagoruyko and Komodakis 2016, arXiv:1605.07146; keys of the TRADES checkpoints",
+    ),
+    ZooEntry(
+        "vit_tiny_cifar",
+        vit.vit_tiny_cifar,
+        _SMALL,
+        10,
+        _CIFAR10,
+        "widths of DeiT-Ti, Touvron et al. 2021, arXiv:2012.12877, with 4x4 patches; torchvision's keys",
+    ),
+    ZooEntry("resnet18", resnet.resnet18, _LARGE, 1000, _IMAGENET, f"{_HE}; torchvision's keys"),
+    ZooEntry("resnet50", resnet.resnet50, _LARGE, 1000, _IMAGENET, f"{_HE}; torchvision's keys and strides"),
+    ZooEntry(
+        "vgg16", vgg.vgg16, _LARGE, 1000, _IMAGENET, "Simonyan and Zisserman 2015, arXiv:1409.1556; torchvision's keys"
+    ),
+    ZooEntry(
+        "mobilenet_v2",
+        mobilenet.mobilenet_v2,
+        _LARGE,
+        1000,
+        _IMAGENET,
+        "Sandler et al. 2018, arXiv:1801.04381; torchvision's keys",
+    ),
+    ZooEntry(
+        "vit_b_16",
+        vit.vit_b_16,
+        _LARGE,
+        1000,
+        _IMAGENET,
+        "Dosovitskiy et al. 2021, arXiv:2010.11929; torchvision's keys",
     ),
 )
 
