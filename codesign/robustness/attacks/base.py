@@ -1,0 +1,127 @@
+"""The seam through which every attack comes in, a user's own as well as ours."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Self
+
+import torch
+
+from codesign.errors import InputError
+from codesign.robustness.attacks.norms import Norm
+from codesign.robustness.inference import Model, check_images, check_labels, logits_of, training_submodules
+from codesign.robustness.streams import RandomStreams
+
+__all__ = ["Attack", "AttackResult"]
+
+
+@dataclass(frozen=True, eq=False)
+class AttackResult:
+    """What an attack found.
+
+    Args:
+        images: (n, c, h, w) in [0, 1], within eps of the originals: for an image in ``success`` the first one found
+            that fools the model (the original, where the model is wrong already), else the one that came nearest.
+        success: bool (n,), whether the model was seen to be wrong on it.
+    """
+
+    images: torch.Tensor
+    success: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Attack(ABC):
+    """An attack is its keyword parameters; model, images and labels come with the call.
+
+    A subclass is a frozen dataclass with ``kw_only=True``, and has ``norm`` and ``eps`` among its fields.
+    ``repr`` gives the full configuration: it is the attack's key in caches and its name in reports, so every parameter
+    that changes the result must be a field.
+    """
+
+    norm: Norm
+    eps: float
+
+    @property
+    def title(self) -> str:
+        """A short name for tables, such as "PGD-20 Linf 8/255"."""
+        return f"{type(self).__name__} {self.norm.name} {eps_text(self.eps)}"
+
+    def configuration(self) -> dict[str, Any]:
+        """The parameters as plain values, with the class's name under ``attack``, for a record in JSON."""
+        plain: dict[str, Any] = {"attack": type(self).__name__}
+        for parameter in fields(self):
+            value = getattr(self, parameter.name)
+            plain[parameter.name] = value.name if isinstance(value, Norm) else _plain(value)
+        return plain
+
+    def with_eps(self, eps: float) -> Self:
+        """The same attack with another radius; a subclass scales what is measured in units of ``eps`` along with it."""
+        return replace(self, eps=eps)
+
+    def __call__(
+        self, model: Model, images: torch.Tensor, labels: torch.Tensor, *, streams: RandomStreams
+    ) -> AttackResult:
+        """Attack each image that the model has right; the others are returned as they are, as successes.
+
+        Args:
+            model: logits (n, classes) from pixels (n, c, h, w) in [0, 1]; in eval mode, as are all its submodules.
+                Its parameters are not touched, whether they require gradients or not.
+            images: float (n, c, h, w) in [0, 1].
+            labels: int64 (n,).
+            streams: the images' random numbers.
+
+        Raises InputError for a model in train mode, images outside [0, 1], labels out of range, logits that are not
+        finite, or an ``eps`` that is larger than the norm allows for such images.
+        """
+        # A caller's inference_mode would forbid every gradient.
+        with torch.inference_mode(False), torch.enable_grad():
+            images, labels = images.detach().clone(), labels.clone()
+            right = self._check(model, images, labels, streams)
+            adversarial, success = images.clone(), ~right
+            if bool(right.any()):
+                found = self.perturb(model, images[right], labels[right], streams.select(right))
+                adversarial[right], success[right] = found.images, found.success
+        return AttackResult(adversarial, success)
+
+    @abstractmethod
+    def perturb(self, model: Model, images: torch.Tensor, labels: torch.Tensor, streams: RandomStreams) -> AttackResult:
+        """Attack images that the model has right; called with checked arguments, gradients enabled."""
+
+    def _check(self, model: Model, images: torch.Tensor, labels: torch.Tensor, streams: RandomStreams) -> torch.Tensor:
+        """Refuse what cannot be attacked; returns bool (n,), where the model is right."""
+        check_images(images)
+        self.norm.check_eps(self.eps, tuple(images.shape[1:]))
+        if len(streams) != len(images):
+            raise ValueError(f"{type(self).__name__}: one stream per image (got {len(streams)} for {len(images)})")
+        training = training_submodules(model)
+        if training:
+            raise InputError(
+                "a model must be in eval mode to be attacked",
+                got=f"in train mode: {', '.join(training[:5])}",
+                key="model",
+                fix="call model.eval()",
+            )
+        with torch.no_grad():
+            logits = logits_of(model, images)
+        check_labels(labels, len(images), logits.shape[1])
+        return logits.argmax(dim=1) == labels
+
+
+def eps_text(eps: float) -> str:
+    """A radius as it is written in papers: "8/255" where it is a whole multiple of 1/255, else the number."""
+    steps = eps * 255
+    whole = round(steps)
+    return f"{whole}/255" if whole and abs(steps - whole) < 1e-6 and whole <= 64 else f"{eps:g}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Attack):
+        return value.configuration()
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if is_dataclass(value):
+        return repr(value)
+    raise TypeError(f"Attack: a parameter must be a plain value, a dataclass or an attack (got {value!r})")

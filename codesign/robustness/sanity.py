@@ -1,0 +1,149 @@
+"""Checks after an attack has run: a number that fails one is shown with the failure beside it.
+
+After N. Carlini et al., "On Evaluating Adversarial Robustness", arXiv 1902.06705, sections 3 and 4. The ids are stable:
+docs/robustness.md has a section for each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from codesign.robustness.attacks.base import Attack, eps_text
+from codesign.robustness.inference import logits_of
+from codesign.robustness.runner import Runner
+
+__all__ = ["Check", "CheckId", "check_attack", "check_outcomes", "check_per_image"]
+
+CheckState = Literal["passed", "failed", "not_checked"]
+
+# Logits of one image in two batches differ by rounding only, by less than this share of the largest.
+_ROUNDING = 1e-4
+
+
+class CheckId(StrEnum):
+    """Stable names of the checks."""
+
+    PER_IMAGE = "PER_IMAGE"
+    ROBUST_NOT_ABOVE_CLEAN = "ROBUST_NOT_ABOVE_CLEAN"
+    SUCCESS_VERIFIED = "SUCCESS_VERIFIED"
+    EPS_ZERO_IS_CLEAN = "EPS_ZERO_IS_CLEAN"
+    EPS_MONOTONE = "EPS_MONOTONE"
+    FULL_RANGE_BREAKS = "FULL_RANGE_BREAKS"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: its id, the attack it is about (None: the model), how it went and one line saying what was seen."""
+
+    id: CheckId
+    attack: str | None
+    state: CheckState
+    detail: str
+
+    def to_json(self) -> dict[str, str | None]:
+        """The record's form."""
+        return {"id": self.id.value, "attack": self.attack, "state": self.state, "detail": self.detail}
+
+
+def _check(one: CheckId, attack: Attack | None, passed: bool, detail: str) -> Check:
+    return Check(one, None if attack is None else repr(attack), "passed" if passed else "failed", detail)
+
+
+def check_per_image(runner: Runner, count: int) -> Check:
+    """An image's logits must not depend on the other images of its batch: attacks drop images on the way."""
+    if count < 2:
+        return Check(CheckId.PER_IMAGE, None, "not_checked", "needs two images")
+
+    def work(low: int, high: int) -> tuple[float, float]:
+        images, _ = runner.inputs(low, high)
+        with torch.no_grad():
+            together = logits_of(runner.module, images)
+            alone = torch.cat([logits_of(runner.module, one[None]) for one in images])
+        return float((together - alone).abs().max()), float(together.abs().max())
+
+    pieces = runner.in_pieces(0, count, work)
+    spread = max(apart for apart, _ in pieces) / max(*(scale for _, scale in pieces), torch.finfo(torch.float32).tiny)
+    detail = f"logits of {count} images, in one batch and one by one, differ by {spread:.2g} of the largest"
+    return _check(CheckId.PER_IMAGE, None, spread <= _ROUNDING, detail)
+
+
+def check_outcomes(
+    attack: Attack,
+    labels: npt.NDArray[np.int64],
+    clean: npt.NDArray[np.int64],
+    attacked: npt.NDArray[np.int64],
+    claimed: npt.NDArray[np.bool_],
+) -> tuple[Check, Check]:
+    """What the predicted classes (n,) of all images, as they are and attacked, say without running anything."""
+    gained = int(((clean != labels) & (attacked == labels)).sum())
+    unverified = int((claimed != (attacked != labels)).sum())
+    return (
+        _check(
+            CheckId.ROBUST_NOT_ABOVE_CLEAN,
+            attack,
+            gained == 0,
+            f"{gained} of {len(labels)} images are wrong as they are and right under attack",
+        ),
+        # One in a thousand: at a boundary, rounding in another batch can turn an answer.
+        _check(
+            CheckId.SUCCESS_VERIFIED,
+            attack,
+            unverified <= len(labels) // 1000,
+            f"for {unverified} of {len(labels)} images another forward pass contradicts what the attack says",
+        ),
+    )
+
+
+def check_attack(
+    runner: Runner, attack: Attack, clean: npt.NDArray[np.int64], attacked: npt.NDArray[np.int64]
+) -> tuple[Check, Check, Check]:
+    """The attack with other radii on the first images.
+
+    Args:
+        runner: over the whole set.
+        attack: the attack, at its own radius.
+        clean, attacked: predicted classes (k,) of the first k images, as they are and under ``attack``; k may be 0,
+            and then nothing is checked.
+
+    Returns EPS_ZERO_IS_CLEAN, EPS_MONOTONE and FULL_RANGE_BREAKS.
+    """
+    count = len(clean)
+    if not count:
+        skipped = (CheckId.EPS_ZERO_IS_CLEAN, CheckId.EPS_MONOTONE, CheckId.FULL_RANGE_BREAKS)
+        first, second, third = (Check(one, repr(attack), "not_checked", "switched off") for one in skipped)
+        return first, second, third
+    labels = runner.images.labels[:count]
+    full = attack.norm.full_range(runner.images.images.shape[1:])
+    radii = (0.0, attack.eps / 2, attack.eps, full)
+    predictions = {attack.eps: attacked}
+    for radius in radii:
+        if radius not in predictions:
+            predictions[radius] = runner.attack(attack.with_eps(radius), 0, count).predictions
+    right = [int((predictions[radius] == labels).sum()) for radius in radii]
+    moved = int((predictions[0.0] != clean).sum())
+    sweep = ", ".join(f"{number} at {eps_text(radius)}" for number, radius in zip(right, radii, strict=True))
+    return (
+        _check(
+            CheckId.EPS_ZERO_IS_CLEAN, attack, moved == 0, f"eps = 0 changes the answer for {moved} of {count} images"
+        ),
+        # An attack is a heuristic: one image found at a radius and missed at a larger one proves nothing.
+        _check(
+            CheckId.EPS_MONOTONE,
+            attack,
+            all(after <= before + 1 for before, after in pairwise(right)),
+            f"right of {count} images: {sweep}",
+        ),
+        _check(
+            CheckId.FULL_RANGE_BREAKS,
+            attack,
+            right[-1] == 0,
+            f"{right[-1]} of {count} images stand where every image is within reach ({attack.norm.name} {full:g})",
+        ),
+    )
