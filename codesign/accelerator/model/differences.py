@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from codesign.accelerator.spec.problem import Box
 
-__all__ = ["Delta", "full_delta", "moved_delta", "translation"]
+__all__ = ["Delta", "full_delta", "moved_delta", "new_words", "translation"]
 
 
 class Delta(NamedTuple):
@@ -43,6 +43,15 @@ def moved_delta(box: Box, last: Box) -> Delta:
             pieces.append((*left[:rank], (cut_high, high), *left[rank + 1 :]))
         left[rank] = (cut_low, cut_high)
     return _normalised(pieces)
+
+
+def new_words(box: Box, shift: Sequence[int]) -> int:
+    """Words of ``box`` that are not in its copy moved by ``shift``."""
+    size = kept = 1
+    for (low, high), by in zip(box, shift, strict=True):
+        size *= high - low
+        kept *= max(0, high - low - abs(by))
+    return size - kept
 
 
 def translation(box: Box, last: Box) -> tuple[int, ...]:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from codesign.accelerator.model.differences import full_delta, moved_delta, translation
+from codesign.accelerator.model.differences import full_delta, moved_delta, new_words, translation
 from codesign.accelerator.model.encoding import Encoding
 from codesign.accelerator.model.nest import Nest
 from codesign.accelerator.model.spatial import Group, Shares
-from codesign.accelerator.model.visits import Surroundings
+from codesign.accelerator.model.visits import Surroundings, operations
 from codesign.accelerator.spec.mapping import LevelMapping
 from codesign.accelerator.spec.problem import Box, Dataspace
 
@@ -59,6 +59,8 @@ _Sums = tuple[int, Mapping[_Variant, int]]
 
 _NONE: Mapping[_Variant, int] = {}
 
+_SOME = Traffic((Delivery(1, 1, 1.0),))
+
 
 class _Walk:
     """One dataspace at one level: what the inner boundary's tile needs anew, visit after visit."""
@@ -82,6 +84,10 @@ class _Walk:
         self.inner = nest.levels[level - 1].boundary if level else None
         self.reuse = level > 0 and dataspace_id not in mapping[level - 1].no_temporal_reuse
         self.steps = [encoding.step(outer.loop.dimension, outer.loop.stride) for outer in around.loops]
+        # Where nothing moves, no word is new: innermost loops that leave the tile in place are passed once.
+        self.pause = 0
+        if self.reuse and nest.perfect and rule == "current":
+            self.pause = next((index for index, step in enumerate(self.steps) if step), len(self.steps))
         self.offsets = tuple(encoding.step(loop.dimension, loop.stride) for loop in around.group)
         self.multicast = dataspace_id not in here.no_multicast
         self.links = bool(around.group) and dataspace_id not in here.no_link_transfer
@@ -120,13 +126,16 @@ class _Walk:
         """Encoded translation since the last tile, and the delta if that tile is still there."""
         key = flags, last_flags, last_position
         if key not in self.moves:
-            now = self.box(flags)
+            now, last = self.box(flags), self.box(last_flags)
             shift = self.encoding.decode(last_position)
-            last = tuple((low + by, high + by) for (low, high), by in zip(self.box(last_flags), shift, strict=True))
-            delta = moved_delta(now, last)
-            form = self.forms.setdefault(delta.form, len(self.forms))
-            moved = self.encoding.encode(translation(now, last))
-            self.moves[key] = moved, (delta.size, form, self.encoding.encode(delta.corner) if form else 0)
+            if flags == last_flags and not self.links:
+                self.moves[key] = -last_position, (new_words(now, shift), 0, 0)
+            else:
+                last = tuple((low + by, high + by) for (low, high), by in zip(last, shift, strict=True))
+                delta = moved_delta(now, last)
+                form = self.forms.setdefault(delta.form, len(self.forms))
+                corner = self.encoding.encode(delta.corner) if form else 0
+                self.moves[key] = self.encoding.encode(translation(now, last)), (delta.size, form, corner)
         return self.moves[key]
 
     def group(self, flags: int) -> Group:
@@ -158,7 +167,9 @@ class _Walk:
             return sums, (last, position, stored, 0, 0, 0)
         variant = self.variant(flags, form, corner, state)
         sums = (size, _NONE) if variant == _PLAIN else (0, {variant: size})
-        return sums, (last, position, stored, form, corner if form else 0, flags if form else 0)
+        if form == 0 or self.pause:
+            return sums, (last, position, stored, 0, 0, 0)
+        return sums, (last, position, stored, form, corner, flags)
 
     def variant(self, flags: int, form: int, corner: int, state: _State) -> _Variant:
         """Which elements may be fed by neighbours: none unless the last delta was a translate of this one."""
@@ -172,7 +183,7 @@ class _Walk:
 
     def block(self, index: int, flags: int, state: _State) -> tuple[_Sums, _State]:
         """One execution of the loops up to ``index``, entered in ``state``; positions relative to its start."""
-        if index < 0:
+        if index < self.pause:
             return self.leaf(flags, state)
         key = index, flags, state
         if key in self.known:
@@ -241,12 +252,24 @@ def analyse(
     """
     extents = nest.levels[-1].boundary.full
     encodings = [Encoding(dataspace, extents) for dataspace in dataspaces]
+    steps = Traffic((Delivery(1, 1, operations(nest)),))
     rows = []
-    for level in range(len(nest.levels)):
+    for level, part in enumerate(nest.levels):
         around = Surroundings(nest, level)
         row = []
         for index, dataspace in enumerate(dataspaces):
-            walk = _Walk(around, nest, dataspace, index, level, mapping, encodings[index], rule)
-            row.append(walk.traffic(hops))
+            if not part.spatial and level == 0:
+                # No reuse between the operands of successive operations is modelled.
+                row.append(steps)
+            elif not (part.spatial or hops or _held(index, mapping[level - 1])):
+                # What is passed on is set by the level inside; see the treatment of bypassed levels.
+                row.append(_SOME)
+            else:
+                walk = _Walk(around, nest, dataspace, index, level, mapping, encodings[index], rule)
+                row.append(walk.traffic(hops))
         rows.append(tuple(row))
     return tuple(rows)
+
+
+def _held(dataspace_id: int, level: LevelMapping) -> bool:
+    return level.keep[dataspace_id] and dataspace_id not in level.no_coalesce

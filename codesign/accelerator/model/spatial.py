@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 
 __all__ = ["Group", "Shares"]
 
@@ -82,8 +83,26 @@ def _neighbours(group: Group, previous: Group) -> Iterator[tuple[int, int]]:
             yield element, element + width
 
 
+def _carries(bounds: tuple[int, ...], offsets: tuple[int, ...]) -> set[int]:
+    """All differences between the offsets of successive elements (a carry resets the loops inside it)."""
+    found, reset = set(), 0
+    for bound, offset in zip(bounds, offsets, strict=True):
+        found.add(offset - reset)
+        reset += (bound - 1) * offset
+    return found
+
+
 @lru_cache(maxsize=4096)
 def _neighbour_offsets(group: Group, previous: Group) -> frozenset[int]:
+    """All differences between the offsets of mesh neighbours."""
+    if group == previous:
+        row, loops = 1, 0
+        while loops < len(group.bounds) and row < group.mesh[0]:
+            row, loops = row * group.bounds[loops], loops + 1
+        if row == group.mesh[0] or (loops == len(group.bounds) and row < group.mesh[0]):  # the loops make up whole rows
+            steps = _carries(group.bounds[:loops], group.offsets[:loops])
+            steps |= _carries(group.bounds[loops:], group.offsets[loops:])
+            return frozenset(steps | {-step for step in steps})
     here, there = group.elements(), previous.elements()
     return frozenset(there[b] - here[a] for a, b in _neighbours(group, previous))
 
@@ -102,6 +121,16 @@ def _linked_shares(group: Group, previous: Group, shift: int, hops: bool) -> Sha
 
 @lru_cache(maxsize=4096)
 def _shares(group: Group, hops: bool) -> Shares:
+    moving = sorted((abs(offset), bound) for bound, offset in zip(group.bounds, group.offsets, strict=True) if offset)
+    reach = 0
+    for offset, bound in moving:
+        if offset <= reach:
+            break
+        reach += offset * (bound - 1)
+    else:
+        if not hops:  # no two positions of the moving loops coincide: the still loops alone make the multicast
+            distinct, total = prod(bound for _, bound in moving), prod(group.bounds)
+            return Shares(((total // distinct, distinct, 0.0),) if group.multicast else ((1, total, 0.0),))
     return Shares(_split(group, frozenset(), hops))
 
 
