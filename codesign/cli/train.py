@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from codesign.errors import InputError, did_you_mean
+from codesign.errors import InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -23,35 +23,35 @@ _RUN_KEYS = ("data_dir", "out", "device", "threads", "resume")
 def train(
     model: Annotated[str | None, typer.Option(help="Zoo name of the network.")] = None,
     data: Annotated[str | None, typer.Option(help="Data set; its training split is trained on.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data set's files. [default: data]")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data set's files. (default data)")] = None,
     method: Annotated[str | None, typer.Option(help="natural or adversarial (PGD, Madry et al. 2018).")] = None,
     eps: Annotated[str | None, typer.Option(help="L-infinity radius, pixels in [0, 1]: 0.1, 8/255.")] = None,
-    steps: Annotated[int | None, typer.Option(help="PGD steps of the inner loop. [default: 7]")] = None,
-    step_size: Annotated[str | None, typer.Option(help="PGD step size. [default: 2.5 * eps / steps]")] = None,
+    steps: Annotated[int | None, typer.Option(help="PGD steps of the inner loop. (default 7)")] = None,
+    step_size: Annotated[str | None, typer.Option(help="PGD step size. (default 2.5 * eps / steps)")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images of an optimizer step. [default: 256]")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate. [default: 0.1]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images of an optimizer step. (default 256)")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate. (default 0.1)")] = None,
     warmup_fraction: Annotated[
-        float | None, typer.Option(help="Share of all steps in which the learning rate rises. [default: 0.2]")
+        float | None, typer.Option(help="Share of all steps in which the learning rate rises. (default 0.2)")
     ] = None,
-    momentum: Annotated[float | None, typer.Option(help="Nesterov momentum of SGD. [default: 0.9]")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Weight decay. [default: 5e-4]")] = None,
-    crop_padding: Annotated[int | None, typer.Option(help="Pixels of padding before a crop. [default: 2]")] = None,
-    flip: Annotated[bool | None, typer.Option(help="Mirror images at random. [default: flip]")] = None,
+    momentum: Annotated[float | None, typer.Option(help="Nesterov momentum of SGD. (default 0.9)")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay. (default 5e-4)")] = None,
+    crop_padding: Annotated[int | None, typer.Option(help="Pixels of padding before a crop. (default 2)")] = None,
+    flip: Annotated[bool | None, typer.Option(help="Mirror images at random. (default flip)")] = None,
     validation_images: Annotated[
-        int | None, typer.Option(help="Training images held out to select the best epoch. [default: 3000]")
+        int | None, typer.Option(help="Training images held out to select the best epoch. (default 3000)")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16, in training. [default: float32]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every random draw. [default: 0]")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16, in training. (default float32)")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random draw. (default 0)")] = None,
     evaluation_steps: Annotated[
-        int | None, typer.Option(help="PGD steps of the final evaluation. [default: 20]")
+        int | None, typer.Option(help="PGD steps of the final evaluation. (default 20)")
     ] = None,
     evaluation_step_size: Annotated[
-        str | None, typer.Option(help="PGD step size there. [default: 2.5 * eps / evaluation steps]")
+        str | None, typer.Option(help="PGD step size there. (default 2.5 * eps / evaluation steps)")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoint, record and state.")] = None,
-    device: Annotated[str | None, typer.Option(help="torch device. [default: cpu]")] = None,
-    threads: Annotated[int | None, typer.Option(help="torch threads. [default: torch's own choice]")] = None,
+    device: Annotated[str | None, typer.Option(help="torch device. (default cpu)")] = None,
+    threads: Annotated[int | None, typer.Option(help="torch threads. (default torch's own choice)")] = None,
     resume: Annotated[bool | None, typer.Option(help="Continue the run in --out if there is one.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file; every flag has its key, a flag wins.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
@@ -68,25 +68,21 @@ def train(
     _train(values, lines, places, config, quiet)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """The values of a config file and the line of each."""
     from codesign.accelerator.spec.yaml_reader import read_yaml
     from codesign.training.config import TrainingConfig
 
-    document = read_yaml(path)
-    values, lines = document.plain(), document.lines()
-    if not isinstance(values, dict):
-        raise InputError("a config is a mapping of keys to values", got=type(values).__name__, path=path, line=1)
-    known = (*TrainingConfig.model_fields, *_RUN_KEYS)
-    for key in values:
-        if key not in known:
-            line = lines.get((key,))
-            raise InputError("unknown key", path=path, line=line, key=str(key), fix=did_you_mean(str(key), known))
-    return dict(values), dict(lines)
+    nodes = read_yaml(path).only((*TrainingConfig.model_fields, *_RUN_KEYS), "a training config")
+    for node in nodes.values():
+        if node.is_mapping or node.is_list:
+            raise node.error("a value of a training config is a number, a word, true or false", got=node.describe())
+    return {key: node.value for key, node in nodes.items()}, {key: node.line for key, node in nodes.items()}
 
 
 def _train(
     values: dict[str, Any],
-    lines: dict[tuple[Any, ...], int],
+    lines: dict[str, int],
     places: dict[str, Any],
     config_path: Path | None,
     quiet: bool,
@@ -128,7 +124,7 @@ def _train(
 
 
 def _threads(value: object) -> int:
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InputError("threads must be an integer of at least 1", got=value, key="--threads")
     return value
 

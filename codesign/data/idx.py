@@ -122,6 +122,13 @@ def read_idx_set(idx_set: IdxSet, data_dir: Path | None, split: Literal["train",
     for file in (image_file, label_file):
         _refuse_the_other_set(idx_set, file)
     images, labels = read_idx(image_file, 3), read_idx(label_file, 1)
+    if images.shape[1:] != (28, 28):
+        raise InputError(
+            f"images of {idx_set.name} are 28 x 28",
+            got=f"{images.shape[1]} x {images.shape[2]}",
+            path=image_file.path,
+            fix="this file belongs to another set",
+        )
     if len(images) != len(labels):
         raise InputError(
             f"{image_file.path.name} and {label_file.path.name} must hold equally many items",

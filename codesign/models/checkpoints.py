@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,10 +74,11 @@ def _parse_safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
 
 
 def _parse_torch(path: Path) -> Mapping[str, Tensor]:
+    _refuse_torchscript(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
             raise InputError(
                 "a checkpoint must hold tensors in plain containers, no Python objects",
                 got=_objects(error),
@@ -90,10 +92,26 @@ def _parse_torch(path: Path) -> Mapping[str, Tensor]:
     return _unnested(content, path)
 
 
+def _refuse_torchscript(path: Path) -> None:
+    """A TorchScript archive is code, which torch.load would warn of and then refuse with a page of text."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise InputError(
+                "a checkpoint must hold weights only",
+                got="a TorchScript archive",
+                path=path,
+                key="--checkpoint",
+                fix="save its weights: torch.save(module.state_dict(), path)",
+            )
+
+
 def _objects(error: pickle.UnpicklingError) -> str:
     """The part of torch's long message that names the object."""
     lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if "Unsupported" in line or "GLOBAL" in line), lines[0])
+    unsupported = next((line for line in lines if "Unsupported" in line), lines[0])
+    return unsupported.partition("Unsupported ")[2].partition(" was not")[0] or unsupported
 
 
 def _damaged(what: str, path: Path, error: Exception) -> InputError:

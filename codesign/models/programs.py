@@ -132,7 +132,7 @@ def _check_batch(program: ExportedProgram, pixels: Tensor, path: Path) -> None:
             "the program must take batches of any size", got=f"batch size {batch}", path=path, key="--model", fix=fix
         )
     limits = program.range_constraints.get(batch.node.expr)
-    if limits is not None and limits.upper.is_finite:
+    if limits is not None and limits.upper.is_Integer:
         raise InputError(
             "the program must take batches of any size",
             got=f"at most {limits.upper} images",

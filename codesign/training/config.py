@@ -25,7 +25,7 @@ class TrainingConfig(BaseModel):
     cosine. Evaluation is always in float32. With the natural method ``eps`` only serves the final evaluation.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     model: str = Field(description="zoo name of the network")
     data: str = Field(description="data set; its training split is trained on")
@@ -70,14 +70,14 @@ class TrainingConfig(BaseModel):
 
 
 def make_training_config(
-    values: Mapping[str, Any], *, path: Path | None = None, lines: Mapping[tuple[Any, ...], int] | None = None
+    values: Mapping[str, Any], *, path: Path | None = None, lines: Mapping[str, int] | None = None
 ) -> TrainingConfig:
     """A checked config from plain values.
 
     Args:
         values: key -> value.
         path: the file that they come from, if any.
-        lines: (key,) -> line in that file.
+        lines: key -> line in that file.
 
     Raises:
         InputError: one message that lists every unknown, missing or wrong key.
@@ -87,7 +87,7 @@ def make_training_config(
     except ValidationError as error:
         details = error.errors()
         key = str(details[0]["loc"][0])
-        line = (lines or {}).get((key,))
+        line = (lines or {}).get(key)
         raise InputError("; ".join(_describe(detail) for detail in details), path=path, line=line, key=key) from error
 
 
