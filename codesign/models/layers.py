@@ -20,11 +20,22 @@ Treatment = Literal["modelled", "ignored", "unsupported"]
 class Operand:
     """One operand of a layer: where it comes from and its shape (per sample; a weight has no sample axis).
 
-    ``parameter`` is the state_dict key of a weight; None for an activation.
+    Args:
+        shape: as the operator takes it, without the batch, for conv and linear: inputs (C, H, W), (C, L) or (..., C),
+            weights as in the state_dict. Operands of a matmul have the canonical shapes (G, N, C) and (G, C, M).
+        parameter: the state_dict key of a weight; None for an activation.
+        computed: a weight that forward computes from parameters (pruning masks, weight normalisation, W.t()); it is the
+            same for every sample and has no key of its own.
     """
 
     shape: tuple[int, ...]
     parameter: str | None = None
+    computed: bool = False
+
+    @property
+    def constant(self) -> bool:
+        """Whether the operand is the same for every sample (a weight), not an activation."""
+        return self.computed or self.parameter is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +47,17 @@ class Layer:
     vectors; a batched matmul (B, n, d) x (B, d, m) has G = B, N = n, C = d, M = m. A 1-D convolution has Q = S = 1.
 
     Args:
-        name: unique; the module path, with "#2" for its second use; functional operators have their graph name.
+        name: unique; the module path, with "#2" for its second use; a functional operator is named after its module and
+            itself ("blocks.0.attn.matmul"), the two products of attention end in ".qk" and ".av".
         kind: which operator. In ``conv_transposed`` P x Q are the *input* rows x columns and the output is scattered to
             (stride * p + dilation * r - padding): the multiply-accumulates that are needed, none on inserted zeros.
         bounds: N, G, M, C, P, Q, R, S.
         stride, dilation: (rows, columns).
         padding: ((top, bottom), (left, right)) of the input, zeros.
         inputs: the activation operand (for matmul: the left one).
-        weights: the weight (for matmul: the right activation).
-        outputs: shape of the result.
-        module: path of the module that owns the operator, "" for functional ones.
+        weights: the weight (for matmul: the right activation, or the weight, which is always put on the right).
+        outputs: shape of the result; (G, N, M) for a matmul.
+        module: path of the innermost module whose forward runs the operator, "" for the model itself.
     """
 
     name: str
