@@ -1,0 +1,139 @@
+"""From closed-form counts to what a search minimises: energy, cycles, and how far a mapping is from legal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from codesign.accelerator.mapper.closed_form import Counts
+from codesign.accelerator.mapper.nest import BoolArray, FloatArray
+from codesign.accelerator.spec.architecture import Architecture, Storage
+from codesign.accelerator.spec.energy_table import EnergyTable
+from codesign.accelerator.spec.problem import Problem
+from codesign.errors import InputError
+
+__all__ = ["Cost", "CostModel", "Objective"]
+
+Objective = Literal["edp", "energy", "latency"]
+
+# Names under which an energy table gives an action, first found first (as in Timeloop).
+_READ = ("random_read", "read")
+_FILL = ("random_fill", "random_write", "fill", "write")
+_UPDATE = ("random_update", "random_write", "update", "write")
+_COMPUTE = ("mac_random", "mult_random", "mac", "mult", "compute")
+
+# Energy of an access to DRAM relative to one to a scratchpad beside the MAC (Chen, Emer, Sze: Eyeriss, ISCA 2016).
+_DRAM_TO_SCRATCHPAD = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Energy (pJ with an energy table, else relative) and cycles of every mapping, (B,).
+
+    ``missing_words``: by how many words all levels together fall short of their minimum utilisation.
+    """
+
+    energy_pJ: FloatArray
+    cycles: FloatArray
+    fits: BoolArray
+    missing_words: FloatArray
+
+    def objective(self, objective: Objective) -> FloatArray:
+        """The number to minimise; infinite where a tile does not fit, huge where a level is used too little."""
+        value = {"edp": self.energy_pJ * self.cycles, "energy": self.energy_pJ, "latency": self.cycles}[objective]
+        return np.where(self.fits, value + 1e30 * self.missing_words, np.inf)
+
+
+class CostModel:
+    """Energies and bandwidths of one architecture as arrays.
+
+    Without an energy table an access costs 1 at the innermost storage and 200 at the outermost (the ratio of DRAM to
+    scratchpad in Eyeriss), in between by equal ratios: a ranking of mappings, not an energy.
+
+    Raises:
+        InputError: the table lacks a component, or an action that the architecture needs.
+    """
+
+    def __init__(self, architecture: Architecture, problem: Problem, energy: EnergyTable | None) -> None:
+        self._architecture = architecture
+        self._macs = problem.macs
+        levels = architecture.storage
+        self.capacity = np.array([_capacity(level) for level in levels])
+        self._least = np.array([_least(level) for level in levels])
+        self._block = np.array([level.block_size for level in levels], float)[:, None]
+        self._energies(energy)
+        unlimited = np.inf
+        self._read_bandwidth = np.array([level.read_bandwidth or unlimited for level in levels])
+        self._write_bandwidth = np.array([level.write_bandwidth or unlimited for level in levels])
+        self._shared_bandwidth = np.array([level.shared_bandwidth or unlimited for level in levels])
+        scale = [[level.bandwidth_scale.get(space.name, 1.0) for space in problem.dataspaces] for level in levels]
+        self._scale = np.array(scale)
+
+    def _energies(self, energy: EnergyTable | None) -> None:
+        """pJ per access of a block (levels,), per leaking cycle and per compute."""
+        levels = self._architecture.storage
+        real = [index for index, level in enumerate(levels) if not level.spatial_dummy]
+        self._read, self._fill, self._update, self._leak, self._address = (np.zeros(len(levels)) for _ in range(5))
+        if energy is None:
+            steps = np.linspace(0.0, 1.0, len(real)) if len(real) > 1 else np.ones(1)
+            for actions in (self._read, self._fill, self._update):
+                actions[real] = _DRAM_TO_SCRATCHPAD**steps * self._block[real, 0]
+            self._compute = 1.0
+            return
+        for index in real:
+            name = levels[index].name
+            own = levels[index].vector_access_energy_pJ
+            self._read[index] = _energy_pJ(energy, name, _READ) if own is None else own
+            self._fill[index] = _energy_pJ(energy, name, _FILL) if own is None else own
+            self._update[index] = _energy_pJ(energy, name, _UPDATE) if own is None else own
+            self._leak[index] = energy.first(name, ["leak"]) or 0.0
+            self._address[index] = levels[index].address_generation_energy_pJ or 0.0
+        self._compute = _energy_pJ(energy, self._architecture.compute.name, _COMPUTE)
+
+    def cost(self, counts: Counts, keep: BoolArray) -> Cost:
+        """Cost of every mapping of a batch, given its counts."""
+        kept = (counts.tile * keep).sum(axis=-1)
+        missing = np.maximum(0.0, self._least - kept).sum(axis=-1)
+        cycles = self._cycles(counts)
+        per_instance = (
+            np.ceil(counts.reads / self._block).sum(axis=-1) * self._read
+            + np.ceil(counts.fills / self._block).sum(axis=-1) * self._fill
+            + np.ceil(counts.updates / self._block).sum(axis=-1) * self._update
+        )
+        addresses = np.where(counts.updates > 0, counts.updates, counts.reads) + counts.fills
+        per_instance = per_instance + addresses.sum(axis=-1) * self._address + cycles[:, None] * self._leak
+        energy = (per_instance * counts.instances).sum(axis=-1) + self._macs * self._compute
+        return Cost(energy, cycles, (kept <= self.capacity).all(axis=-1), missing)
+
+    def _cycles(self, counts: Counts) -> FloatArray:
+        """Cycles of the slowest of compute and levels: a level stalls everything by what its bandwidth lacks."""
+        reads = (counts.reads * self._scale).sum(axis=-1)
+        writes = ((counts.fills + counts.updates) * self._scale).sum(axis=-1)
+        needed = np.maximum(reads / self._read_bandwidth, writes / self._write_bandwidth)
+        needed = np.maximum(needed, (reads + writes) / self._shared_bandwidth)
+        return np.asarray(np.maximum(counts.compute_cycles, np.ceil(needed.max(axis=-1) - 1e-6)), float)
+
+
+def _capacity(level: Storage) -> float:
+    words = level.effective_size_words
+    return np.inf if words is None or level.allow_overbooking or level.spatial_dummy else float(words)
+
+
+def _least(level: Storage) -> float:
+    return (level.effective_size_words or 0) * level.min_utilization
+
+
+def _energy_pJ(energy: EnergyTable, component: str, actions: tuple[str, ...]) -> float:
+    try:
+        found = energy.first(component, actions)
+    except KeyError:
+        found = None
+    if found is None:
+        raise InputError(
+            f"the energy table must give the energy of one of {', '.join(actions)}",
+            key=component,
+            fix="add the entry to the ERT, or estimate the table from the architecture",
+        )
+    return found
