@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from pathlib import Path
@@ -27,7 +28,7 @@ def read_npz(path: Path, split: Literal["train", "test"]) -> ImageSet:
     classes are "0" up to the largest label. A file with plain ``x`` and ``y`` has a test split only.
     """
     file = read_bytes(path)
-    arrays = _arrays(path)
+    arrays = _arrays(file.content, path)
     x_key, y_key = (f"x_{split}", f"y_{split}")
     if x_key not in arrays and split == "test":
         x_key, y_key = "x", "y"
@@ -41,9 +42,9 @@ def read_npz(path: Path, split: Literal["train", "test"]) -> ImageSet:
     return ImageSet(path.stem, images, labels, names, {"split": split, "files": {path.name: file.sha256}})
 
 
-def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _arrays(content: bytes, path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)), np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except (
         ValueError,

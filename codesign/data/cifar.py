@@ -190,6 +190,13 @@ class _ForbiddenError(pickle.UnpicklingError):
     """A pickle that names something else than NumPy's array constructors."""
 
 
+def _encode_latin1(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes into a pickle that Python 2 can read."""
+    if encoding != "latin1":
+        raise _ForbiddenError(f"an encoding {encoding}")
+    return text.encode("latin1")
+
+
 class _ArrayUnpickler(pickle.Unpickler):
     """Unpickles NumPy arrays and plain containers; every other global is refused, so that nothing can be executed."""
 
@@ -199,6 +206,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
+        ("_codecs", "encode"): _encode_latin1,
     }
 
     def find_class(self, module_name: str, global_name: str) -> Any:
