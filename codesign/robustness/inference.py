@@ -103,7 +103,7 @@ def first_call(model: Model, images: torch.Tensor) -> torch.Tensor:
     """
     try:
         return logits_of(model, images)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:  # exported programs assert their shapes
         if is_out_of_memory(error):
             raise
         raise InputError(

@@ -124,21 +124,24 @@ def _probabilities(logits: torch.Tensor) -> tuple[FlagState, str]:
 
 
 def _zero_gradients(module: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple[FlagState, str]:
-    """Counts the images for which a loss has no gradient at any pixel."""
+    """Counts the images, of those that the model has right, for which a loss has no gradient at any pixel."""
     with torch.enable_grad():
         pixels = images.detach().clone().requires_grad_(True)
         logits = logits_of(module, pixels)
         if not logits.requires_grad:
             return "raised", "no gradient reaches the pixels: the forward pass cuts the graph"
+        right = logits.argmax(dim=1) == labels
+        if not bool(right.any()):
+            return "not_checked", f"the model has none of {len(images)} images right"
         names = [name for name in LOSSES if name != "dlr" or logits.shape[1] >= 3]
-        counts = {name: _dead(LOSSES[name](logits, labels), pixels) for name in names}
-    seen = ", ".join(f"{count} of {len(images)} images with {name}" for name, count in counts.items())
+        counts = {name: _dead(LOSSES[name](logits, labels), pixels, right) for name in names}
+    seen = ", ".join(f"{count} of {int(right.sum())} images with {name}" for name, count in counts.items())
     return _state(any(counts.values()), f"the gradient is exactly zero for {seen}", f"exactly zero gradient: {seen}")
 
 
-def _dead(loss: torch.Tensor, pixels: torch.Tensor) -> int:
+def _dead(loss: torch.Tensor, pixels: torch.Tensor, right: torch.Tensor) -> int:
     gradient = torch.autograd.grad(loss.sum(), pixels, retain_graph=True, allow_unused=True)[0]
-    return len(pixels) if gradient is None else int((gradient == 0).flatten(1).all(dim=1).sum())
+    return int(right.sum()) if gradient is None else int((gradient == 0).flatten(1).all(dim=1)[right].sum())
 
 
 def _range(image_range: tuple[float, float]) -> tuple[FlagState, str]:

@@ -18,9 +18,9 @@ from codesign.robustness.streams import RandomStreams
 
 __all__ = ["PGD", "input_gradient"]
 
-# Madry et al. take 100 steps of 2.5 eps / 100 in L2, which reaches the boundary from any start and still moves along it,
-# and 20 steps of eps / 4 on CIFAR-10 in Linf. On two adversarially trained CIFAR-10 networks the first is the stronger
-# below ten steps and the second from ten on (Linf 8/255, 20 steps: 16.6 against 15.6 % and 15.4 against 13.8 %).
+# Madry et al. take 100 steps of 2.5 eps / 100 in L2, to reach the boundary from any start and still move along it, and
+# 20 steps of eps / 4 on CIFAR-10 in Linf. On two adversarially trained CIFAR-10 networks the first is the stronger
+# below ten steps and the second from ten on (Linf 8/255, 20 steps: 16.6 against 15.6 % and 15.4 against 13.8 % stand).
 _REACH, _LEAST = 2.5, 0.25
 _LOSSES: dict[str, tuple[LossName, ...]] = {"ce": ("ce",), "dlr": ("dlr",), "best": ("ce", "dlr")}
 
@@ -79,8 +79,8 @@ class PGD(Attack):
         norm: of the perturbation.
         eps: radius, in units of the pixel range [0, 1].
         steps: gradient steps of each run.
-        step_size: length of a step in ``norm``; None means the larger of 2.5 * eps / steps and eps / 4, and the attack then
-            holds that number.
+        step_size: length of a step in ``norm``; None means the larger of 2.5 * eps / steps and eps / 4, and the
+            attack then holds that number.
         restarts: runs from different starts (1 if there is no random start: all would be alike).
         random_start: start from a uniform draw from the ball instead of from the image.
         loss: "ce" cross entropy, "dlr" difference of logits ratio, "best" both, one run each per restart.
