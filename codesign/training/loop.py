@@ -26,7 +26,10 @@ __all__ = ["EpochReport", "Progress", "Trainer", "generator_for", "learning_rate
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """What an epoch did; training figures are of the images as trained on: augmented, and attacked if adversarial."""
+    """What an epoch (counted from 0) did.
+
+    The training figures are of the images as trained on: augmented, and attacked if adversarial.
+    """
 
     epoch: int
     loss: float
@@ -52,9 +55,9 @@ class EpochReport:
 Progress = Callable[[str, int, int], None]
 
 
-def generator_for(seed: int, *purpose: int) -> torch.Generator:
-    """A CPU generator of its own for every purpose (and epoch), so that nothing depends on what was drawn before."""
-    state = int(np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)[0])
+def generator_for(seed: int, purpose: int, epoch: int = 0) -> torch.Generator:
+    """A CPU generator of its own for every purpose and epoch, so that nothing depends on what was drawn before."""
+    state = int(np.random.SeedSequence([seed, purpose, epoch]).generate_state(1, np.uint64)[0])
     return torch.Generator().manual_seed(state >> 1)
 
 
@@ -77,18 +80,26 @@ class Trainer:
         config: the run.
         entry: the network that ``config.model`` names.
         images, labels: the training split: uint8 (n, c, h, w) and int64 (n,). A seeded part of them is held out.
+        num_classes: outputs of the network.
         device: where to train.
     """
 
     _INIT, _SPLIT, _TRAIN, _VALIDATE = range(4)
 
     def __init__(
-        self, config: TrainingConfig, entry: ZooEntry, images: Tensor, labels: Tensor, device: torch.device
+        self,
+        config: TrainingConfig,
+        entry: ZooEntry,
+        images: Tensor,
+        labels: Tensor,
+        num_classes: int,
+        device: torch.device,
     ) -> None:
         self.config = config
         self.device = device
+        self.num_classes = num_classes
         self.attack = LinfPGD(config.eps, config.attack_step_size, config.steps)
-        self.model = _initialized(entry, generator_for(config.seed, self._INIT)).to(device)
+        self.model = _initialized(entry, num_classes, generator_for(config.seed, self._INIT)).to(device)
         # PyTorch's stubs lack the overload of nn.Module.to for memory formats.
         self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.SGD(
@@ -213,8 +224,8 @@ class Trainer:
         self.best_weights, self.history = state["best_weights"], list(state["history"])
 
 
-def _initialized(entry: ZooEntry, generator: torch.Generator) -> Normalized:
+def _initialized(entry: ZooEntry, num_classes: int, generator: torch.Generator) -> Normalized:
     """The network with weights drawn from ``generator``; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.set_state(generator.get_state())
-        return entry.build()
+        return entry.build(num_classes)

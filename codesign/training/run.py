@@ -74,7 +74,7 @@ def train(
     state = _found_state(out, config, resume)
     out.mkdir(parents=True, exist_ok=True)
     images, labels = torch.from_numpy(training_set.images.copy()), torch.from_numpy(training_set.labels)
-    trainer = Trainer(config, entry, images, labels, torch.device(device))
+    trainer = Trainer(config, entry, images, labels, len(training_set.class_names), torch.device(device))
     if state is not None:
         trainer.restore(state)
     while trainer.epoch < config.epochs:
@@ -87,11 +87,10 @@ def train(
 
 def _check_shapes(entry: ZooEntry, *image_sets: ImageSet) -> None:
     for images in image_sets:
-        shape, classes = images.images.shape[1:], len(images.class_names)
-        if shape != entry.input_shape or classes != entry.num_classes:
+        if images.images.shape[1:] != entry.input_shape:
             raise InputError(
-                f"{entry.name} takes images {entry.input_shape} of {entry.num_classes} classes",
-                got=f"{images.name} with {tuple(shape)} of {classes} classes",
+                f"{entry.name} takes images of shape {entry.input_shape}",
+                got=f"{images.name} with {images.images.shape[1:]}",
                 key="--data",
                 fix="choose a network for these images",
             )
@@ -136,7 +135,7 @@ def _write(out: Path, trainer: Trainer, entry: ZooEntry, test: dict[str, Any], d
         "model": entry.name,
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "input_shape": list(entry.input_shape),
-        "num_classes": entry.num_classes,
+        "num_classes": trainer.num_classes,
         "normalization": entry.normalization.record(),
         "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "config": trainer.config.record(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,23 @@ def test_python_and_binary_layouts_agree(tmp_path: Path, data: np.ndarray) -> No
     # The first 1024 values of a record are the red plane, row by row.
     assert a.images[3, 0, 1, 2] == data[3, 34]
     assert a.images[3, 2, 0, 0] == data[3, 2048]
+
+
+def python2_pickle(data: np.ndarray, labels: list[int]) -> bytes:
+    """Opcode by opcode what Python 2's cPickle wrote into the official files (protocol 2, byte strings)."""
+    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+    shape = b"".join(b"M" + struct.pack("<H", size) for size in data.shape) + b"\x86"
+    dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    state = b"(K\x01" + shape + dtype + b"\x89T" + struct.pack("<I", data.size) + data.tobytes() + b"tb"
+    numbers = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
+    return b"\x80\x02}(U\x04data" + array + state + b"U\x06labels" + numbers + b"u."
+
+
+def test_reads_what_python2_wrote(tmp_path: Path, data: np.ndarray) -> None:
+    (tmp_path / "test_batch").write_bytes(python2_pickle(data, LABELS))
+    read = read_cifar(SMALL10, tmp_path, "test")
+    assert (read.images.reshape(N, -1) == data).all()
+    assert read.labels.tolist() == LABELS
 
 
 def test_training_batches_are_in_order(tmp_path: Path, data: np.ndarray) -> None:
