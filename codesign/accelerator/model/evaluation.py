@@ -15,6 +15,7 @@ from codesign.accelerator.model.nest import Nest, build_nest
 from codesign.accelerator.model.nest_analysis import StrideRule, analyse
 from codesign.accelerator.model.network import network_energy_pJ, networks_cost
 from codesign.accelerator.model.performance import LevelCycles, compute_cycles, level_cycles
+from codesign.accelerator.model.sparse_pass import run_sparse
 from codesign.accelerator.model.visits import operations
 from codesign.accelerator.result import ComputeStats, DataspaceStats, Infeasible, LevelStats, Result
 from codesign.accelerator.spec.architecture import Architecture
@@ -22,7 +23,6 @@ from codesign.accelerator.spec.energy_table import EnergyTable
 from codesign.accelerator.spec.mapping import Mapping
 from codesign.accelerator.spec.problem import Problem
 from codesign.accelerator.spec.sparse import SparseOptimizations
-from codesign.errors import InputError
 
 __all__ = ["Semantics", "evaluate"]
 
@@ -75,8 +75,6 @@ def evaluate(
     Raises:
         InputError: the energy table misses a component or an action; a feature is not modelled.
     """
-    if sparse:
-        raise InputError(f"not modelled: sparse optimisations ({semantics})", key="sparse_optimizations")
     nest = build_nest(architecture, problem, mapping)
     infeasible = check_mesh(nest, architecture, problem)
     if infeasible is not None:
@@ -90,6 +88,14 @@ def evaluate(
     accesses = tuple(zip(*columns, strict=True))
     computes = dense_computes(nest, operations(nest))
     activities = tuple(tuple(dense_activity(tile) for tile in row) for row in accesses)
+    prices, warnings = Prices(energy), tuple[str, ...]()
+    if sparse:
+        outcome = run_sparse(
+            architecture, problem, mapping, nest, accesses, computes, sparse, prices, compat=semantics == "compat"
+        )
+        if isinstance(outcome, Infeasible):
+            return outcome
+        activities, computes, warnings = outcome.activities, outcome.computes, outcome.warnings
     for level, row in enumerate(activities):
         infeasible = check_capacity(level, architecture, problem, nest, row)
         if infeasible is not None:
@@ -100,7 +106,7 @@ def evaluate(
         for storage, part, row in zip(architecture.storage, nest.levels, activities, strict=True)
     )
     run = _Run(architecture, problem, nest, accesses, activities, computes, cycles, levels)
-    return _result(run, Prices(energy), warnings=())
+    return _result(run, prices, warnings)
 
 
 def _result(run: _Run, prices: Prices, warnings: Sequence[str]) -> Result:

@@ -94,8 +94,12 @@ class Nest:
 
     def tile(self, dataspace: Dataspace, level: int) -> int:
         """Words of ``dataspace`` in the largest tile inside ``level``'s boundary."""
+        return dataspace.tile_size(self.extents(level))
+
+    def extents(self, level: int) -> tuple[int, ...]:
+        """Iterations of every dimension in the largest tile inside ``level``'s boundary."""
         extents = self.levels[level].boundary
-        return dataspace.tile_size(extents.full if self.perfect else extents.box(self.last_at_start(level)))
+        return extents.full if self.perfect else extents.box(self.last_at_start(level))
 
     def master_tile(self, dataspace: Dataspace, level: int) -> int:
         """Words of ``dataspace`` that all instances below one instance of ``level`` hold together (largest)."""

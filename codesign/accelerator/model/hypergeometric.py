@@ -1,0 +1,76 @@
+"""Exact hypergeometric probabilities, also for tiles of millions of words.
+
+Probabilities are ratios of products of binomial coefficients. They are built up from the mode by the recurrence
+P(k+1) / P(k) = (r - k)(n - k) / ((k + 1)(N - r - n + k + 1)) in integer arithmetic of fixed precision, and normalised
+by their sum; the results are correctly rounded doubles, zero where they underflow. Only the part of the support that
+does not underflow is visited (some 76 standard deviations), not all of it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+__all__ = ["empty_probabilities", "empty_probability", "occupancy_probabilities"]
+
+_PRECISION = 1400  # bits: doubles reach down to 2**-1074, the rest guards against accumulated truncation
+
+
+@lru_cache(maxsize=512)
+def occupancy_probabilities(population: int, nonzeros: int, tile: int) -> tuple[int, tuple[float, ...]]:
+    """Smallest occupancy of non-vanishing probability, and the probabilities from there on without gaps.
+
+    Args:
+        population: words of the tensor (N).
+        nonzeros: of them (r).
+        tile: words drawn without replacement (n).
+    """
+    zeros = population - nonzeros
+    least, most = max(0, tile - zeros), min(tile, nonzeros)
+    mode = min(most, max(least, (tile + 1) * (nonzeros + 1) // (population + 2)))
+    above, below = [1 << _PRECISION], []
+    for k in range(mode, most):
+        weight = above[-1] * ((nonzeros - k) * (tile - k)) // ((k + 1) * (zeros - tile + k + 1))
+        if weight == 0:
+            break
+        above.append(weight)
+    weight = above[0]
+    for k in range(mode, least, -1):
+        weight = weight * (k * (zeros - tile + k)) // ((nonzeros - k + 1) * (tile - k + 1))
+        if weight == 0:
+            break
+        below.append(weight)
+    weights = below[::-1] + above
+    total = sum(weights)
+    probabilities = [weight / total for weight in weights]
+    first = next(index for index, p in enumerate(probabilities) if p)
+    last = next(index for index in range(len(weights) - 1, -1, -1) if probabilities[index])
+    return mode - len(below) + first, tuple(probabilities[first : last + 1])
+
+
+@lru_cache(maxsize=4096)
+def empty_probability(population: int, nonzeros: int, tile: int) -> float:
+    """Probability that a tile holds no nonzero."""
+    return _empty_weight(population, nonzeros, tile) / (1 << _PRECISION)
+
+
+def empty_probabilities(population: int, first: int, count: int, tile: int) -> list[float]:
+    """``empty_probability`` for ``first``, ``first + 1``, ... nonzeros in the population."""
+    weight = _empty_weight(population, first, tile)
+    found = []
+    for nonzeros in range(first, first + count):
+        found.append(weight / (1 << _PRECISION))
+        left = population - nonzeros
+        weight = weight * (left - tile) // left if left > tile else 0
+    return found
+
+
+def _empty_weight(population: int, nonzeros: int, tile: int) -> int:
+    if nonzeros + tile > population:
+        return 0
+    few, many = sorted((nonzeros, tile))
+    weight = 1 << _PRECISION
+    for index in range(few):
+        weight = weight * (population - many - index) // (population - index)
+        if weight == 0:
+            break
+    return weight

@@ -1,0 +1,190 @@
+"""Runs the sparse model over a whole nest: layouts, expectations, savings, computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import floor
+
+from codesign.accelerator.model.accesses import Accesses
+from codesign.accelerator.model.activity import Activity, ComputeActivity, Fates, dense_activity
+from codesign.accelerator.model.compute_sparsity import Operand, compute_fates
+from codesign.accelerator.model.density_models import DensityModel, density_models
+from codesign.accelerator.model.energy import Prices
+from codesign.accelerator.model.formats import Layout, RanksExceeded, layout_of, uncompressed
+from codesign.accelerator.model.nest import Nest
+from codesign.accelerator.model.occupancy import TileSparsity, tile_sparsity
+from codesign.accelerator.model.saf import CompleteLoop, Saved, complete_loops, find_savings
+from codesign.accelerator.model.sparse import Column, combine, metadata_words
+from codesign.accelerator.result import Infeasible
+from codesign.accelerator.spec.architecture import Architecture
+from codesign.accelerator.spec.mapping import Mapping
+from codesign.accelerator.spec.problem import Problem
+from codesign.accelerator.spec.sparse import SparseOptimizations, TensorFormat
+from codesign.errors import InputError
+
+__all__ = ["SparseOutcome", "run_sparse"]
+
+_Rows = Sequence[Sequence[Accesses]]
+_Loops = tuple[tuple[CompleteLoop, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SparseOutcome:
+    """What the dense activities become: by level, one a dataspace."""
+
+    activities: tuple[tuple[Activity, ...], ...]
+    computes: ComputeActivity
+    warnings: tuple[str, ...]
+
+
+def run_sparse(
+    architecture: Architecture,
+    problem: Problem,
+    mapping: Mapping,
+    nest: Nest,
+    accesses: _Rows,
+    dense: ComputeActivity,
+    sparse: SparseOptimizations,
+    prices: Prices,
+    *,
+    compat: bool,
+) -> SparseOutcome | Infeasible:
+    """Apply all sparse optimisations of an architecture.
+
+    Raises:
+        InputError: names that do not exist, contradictory formats, or something that is not modelled.
+    """
+    loops = complete_loops(mapping)
+    models = density_models(problem)
+    tiles: list[dict[int, TileSparsity]] = []
+    for index in range(len(problem.dataspaces)):
+        found = _tiles(index, architecture, problem, nest, loops, accesses, models[index], sparse, compat)
+        if isinstance(found, Infeasible):
+            return found
+        tiles.append(found)
+
+    def worth(level: int, target: int) -> float:
+        storage, tile = architecture.storage[level], tiles[target][level]
+        words = tile.density * accesses[level][target].size + metadata_words(tile.units)
+        return prices.storage(storage.name, "read", "random") / storage.block_size * words
+
+    saved = find_savings(sparse, architecture, problem, loops, accesses, models, worth)
+    columns = []
+    for index, dataspace in enumerate(problem.dataspaces):
+        own = {level: entry for (level, target), entry in saved.items() if target == index}
+        column = [row[index] for row in accesses]
+        columns.append(combine(dataspace, column, tiles[index], own, architecture.storage, compat))
+    activities = tuple(
+        tuple(
+            column.activities[level] if level in column.activities else dense_activity(row[index])
+            for index, column in enumerate(columns)
+        )
+        for level, row in enumerate(accesses)
+    )
+    computes = _computes(problem, dense, sparse, models, tiles, columns, architecture)
+    return SparseOutcome(activities, computes, tuple(chain.from_iterable(c.warnings for c in columns)))
+
+
+def _tiles(
+    index: int,
+    architecture: Architecture,
+    problem: Problem,
+    nest: Nest,
+    loops: _Loops,
+    accesses: _Rows,
+    model: DensityModel,
+    sparse: SparseOptimizations,
+    compat: bool,
+) -> dict[int, TileSparsity] | Infeasible:
+    dataspace = problem.dataspaces[index]
+    held = [level for level, row in enumerate(accesses) if row[index].size]
+    layouts: dict[int, Layout] = {}
+    for level in held:
+        form = _format(architecture.storage[level].name, dataspace.name, sparse)
+        child = accesses[level][index].child
+        if form is None:
+            layouts[level] = uncompressed(dataspace, nest.levels[level].boundary.full)
+            continue
+        first = 0 if child is None else child + 1
+        try:
+            layouts[level] = layout_of(
+                form,
+                architecture.storage[level],
+                problem,
+                dataspace,
+                [loop for row in loops[:first] for loop in row],
+                [loop for row in loops[first : level + 1] for loop in row],
+                layouts[child] if child is not None and accesses[child][index].size > 1 else None,
+            )
+        except RanksExceeded:
+            return _ranks_exceeded(architecture.storage[level].name, dataspace.name, form)
+    found = {}
+    for level in held:
+        tile = accesses[level][index]
+        parent = layouts[tile.parent] if tile.parent is not None else None
+        extents = nest.extents(level)
+        found[level] = tile_sparsity(tile, extents, dataspace, model, layouts[level], parent, compat)
+    return found
+
+
+def _format(level: str, dataspace: str, sparse: SparseOptimizations) -> TensorFormat | None:
+    for entry in sparse.levels:
+        if entry.level == level:
+            for form in entry.formats:
+                if form.dataspace == dataspace:
+                    return form
+    return None
+
+
+def _ranks_exceeded(level: str, dataspace: str, form: TensorFormat) -> Infeasible:
+    return Infeasible(
+        level=level,
+        demand=len(form.ranks) + 1,
+        capacity=len(form.ranks),
+        unit="compression ranks",
+        message=f"{level}: the mapping of {dataspace} needs more compression ranks than the {len(form.ranks)} given",
+        dataspace=dataspace,
+        levers=(
+            f"more ranks in the format of {dataspace} at {level}",
+            f"fewer loops over {dataspace} at {level} and inside",
+        ),
+    )
+
+
+def _computes(
+    problem: Problem,
+    dense: ComputeActivity,
+    sparse: SparseOptimizations,
+    models: Sequence[DensityModel],
+    tiles: Sequence[dict[int, TileSparsity]],
+    columns: Sequence[Column],
+    architecture: Architecture,
+) -> ComputeActivity:
+    operands = [index for index, dataspace in enumerate(problem.dataspaces) if not dataspace.read_write]
+    if len(operands) != 2:
+        raise InputError(
+            "not modelled: sparse optimisations need exactly two read-only dataspaces",
+            got=[problem.dataspaces[index].name for index in operands],
+            key="problem.shape.data_spaces",
+            fix="remove the sparse optimisations or the further operand",
+        )
+    total = dense.fates.random
+    for index in operands:
+        empty = columns[index].leader_empty
+        if empty is not None:
+            total -= floor(total * empty)
+    states = [
+        Operand(
+            density=models[index].density,
+            has_metadata=tiles[index][min(tiles[index])].layout.has_metadata,
+            leader_empty=None if columns[index].leader_empty is None else round(columns[index].leader_empty or 0.0, 6),
+        )
+        for index in operands
+    ]
+    kinds = {entry.kind for entry in sparse.compute if entry.level == architecture.compute.name}
+    fates = Fates(total)
+    if kinds:
+        fates = compute_fates(total, states, gating="gating" in kinds, skipping="skipping" in kinds)
+    return ComputeActivity(dense.algorithmic, fates, dense.average_replication)
