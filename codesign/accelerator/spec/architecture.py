@@ -47,6 +47,9 @@ class Storage:
         metadata_width_bits, metadata_depth, metadata_word_bits: storage of compression metadata; 0 where none.
         subclass: compound class that refines ``component_class``.
         attributes: every resolved attribute (own and inherited), for the energy estimator and for export.
+        decompression_supported, compression_supported: fills are expanded, updates are packed at this level.
+        vector_access_energy_pJ: the user's own energy of every vector access; overrides the energy table.
+        energy_scale, area_scale: the node's factors on its estimated energies and area.
     """
 
     name: str
@@ -74,6 +77,11 @@ class Storage:
     network: Network = field(default_factory=Network)
     subclass: str | None = None
     attributes: Mapping[str, object] = field(default_factory=lambda: _EMPTY)
+    decompression_supported: bool = False
+    compression_supported: bool = False
+    vector_access_energy_pJ: float | None = None
+    energy_scale: float = 1.0
+    area_scale: float = 1.0
 
     @property
     def instances(self) -> int:
@@ -97,6 +105,8 @@ class Compute:
     word_bits: int = 16
     subclass: str | None = None
     attributes: Mapping[str, object] = field(default_factory=lambda: _EMPTY)
+    energy_scale: float = 1.0
+    area_scale: float = 1.0
 
     @property
     def instances(self) -> int:

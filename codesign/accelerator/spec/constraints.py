@@ -47,6 +47,10 @@ class LevelConstraints:
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """One entry per storage level of the architecture, innermost first."""
+    """One entry per storage level of the architecture, innermost first.
+
+    ``min_parallelism`` is the smallest share of all fan-outs together that the spatial loops must use (0: none).
+    """
 
     levels: tuple[LevelConstraints, ...]
+    min_parallelism: float = 0.0
