@@ -18,7 +18,7 @@ from codesign.models._lowering import LOWERINGS, Lowered
 from codesign.models._samples import check_axes, located
 from codesign.models.layers import TrafficKind
 
-__all__ = ["FOLLOWS", "Finding", "Value", "Walk"]
+__all__ = ["FOLLOWS", "Finding", "Value", "Walk", "tensors_in"]
 
 FOLLOWS = "it uses the result of an unsupported operator"
 
@@ -59,12 +59,13 @@ class Finding:
     traffic: tuple[Moved, ...] = ()
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors of a result, of whatever nesting."""
     if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from _tensors(part)
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [tensor for part in value for tensor in tensors_in(part)] if isinstance(value, tuple | list) else []
 
 
 @dataclass
@@ -98,7 +99,7 @@ class Walk:
         return image.meta["val"].shape[0].node.expr
 
     def _measured(self, node: fx.Node) -> tuple[SampleShape, ...]:
-        return tuple(measure(tensor.shape, self._batch_size) for tensor in _tensors(node.meta.get("val")))
+        return tuple(measure(tensor.shape, self._batch_size) for tensor in tensors_in(node.meta.get("val")))
 
     def _visit(self, node: fx.Node) -> Finding:
         known = [one for one in node.all_input_nodes if one in self.values]

@@ -1,0 +1,103 @@
+"""Runs a traced model and shows the operands of its layers as they are when each layer runs.
+
+The exported graph itself is interpreted, so that functional operators are seen like modules, and a layer cannot be
+taken for another: each belongs to one node of the graph.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+
+from codesign.errors import InputError
+from codesign.models._aten import RANDOM, arguments, base_name
+from codesign.models._export import evaluation_mode
+from codesign.models._walk import tensors_in
+from codesign.models.tracing import GraphTrace, Site
+
+__all__ = ["Visitor", "is_deterministic", "run", "verify"]
+
+Visitor = Callable[[Site, Tensor, Tensor], None]
+"""Called with a layer's site and its operands: inputs (samples, *shape), weights too, unless they are constant."""
+
+
+class _Interpreter(fx.Interpreter):
+    def __init__(self, graph: GraphTrace, samples: int, visit: Visitor) -> None:
+        super().__init__(graph.program.graph_module)
+        self.extra_traceback = False
+        self._samples = samples
+        self._visit = visit
+        self._sites: Mapping[fx.Node, list[Site]] = defaultdict(list)
+        for site in graph.sites:
+            self._sites[site.node].append(site)
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Shows the operands just before the layer's own operator runs: a later one may overwrite them in place."""
+        for site in self._sites.get(n, ()):
+            inputs, weights = (source.read(self.env, self._samples) for source in (site.inputs, site.weights))
+            self._visit(site, inputs, weights)
+        return super().run_node(n)
+
+
+def _stored(program: ExportedProgram) -> list[Tensor | None]:
+    """The graph's inputs in order: parameters, buffers and constants; None where the image goes."""
+    values: list[Tensor | None] = []
+    for spec in program.graph_signature.input_specs:
+        if spec.kind == InputKind.USER_INPUT or spec.target is None:
+            values.append(None)
+        elif spec.target in program.state_dict:
+            values.append(program.state_dict[spec.target])
+        else:
+            values.append(program.constants[spec.target])
+    return values
+
+
+def run(graph: GraphTrace, images: Tensor, visit: Visitor) -> Any:
+    """The model's outputs for a batch, with ``visit`` called for every layer in execution order.
+
+    Args:
+        graph: from ``trace_graph``, for a module that has its weights (not on the meta device).
+        images: (batch, channels, height, width), on the module's device.
+        visit: see ``Visitor``. It must not change the operands.
+    """
+    inputs = [images if value is None else value for value in _stored(graph.program)]
+    with torch.no_grad():
+        return _Interpreter(graph, len(images), visit).run(*inputs)
+
+
+def is_deterministic(graph: GraphTrace) -> bool:
+    """Whether the same images give the same outputs: no operator of the graph draws random numbers."""
+    for node in graph.program.graph.nodes:
+        name = base_name(node) if node.op == "call_function" else ""
+        if name in RANDOM or (name.endswith("dropout") and arguments(node)["train"]):
+            return False
+        if name == "scaled_dot_product_attention" and arguments(node)["dropout_p"] > 0:
+            return False
+    return True
+
+
+def verify(graph: GraphTrace, module: nn.Module, images: Tensor, outputs: Any) -> None:
+    """Raises InputError where the graph's outputs for ``images`` are not those of the module itself.
+
+    That happens when a module does something in Python that the graph cannot hold, such as counting its calls. A model
+    that draws random numbers cannot be compared and is passed over.
+    """
+    if not is_deterministic(graph):
+        return
+    with evaluation_mode(module), torch.no_grad():
+        expected = tensors_in(module(images))
+    for ours, theirs in zip(tensors_in(outputs), expected, strict=True):
+        if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
+            gap = f"{(ours - theirs).abs().max().item():.3g}" if ours.shape == theirs.shape else "shapes differ"
+            raise InputError(
+                "the traced graph must compute what the model computes",
+                got=f"outputs that differ by {gap}",
+                key="model",
+                fix="a forward pass must not depend on Python state that changes from call to call",
+            )
