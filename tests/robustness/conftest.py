@@ -40,7 +40,7 @@ def make_bars() -> Callable[[int, int], ImageSet]:
 
 
 @pytest.fixture(scope="session")
-def network() -> nn.Module:
+def network() -> nn.Sequential:
     """A convolutional network that has about nine of ten bars right; its parameters require gradients."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -59,9 +59,9 @@ def network() -> nn.Module:
         labels = torch.from_numpy(data.labels)
         optimiser = torch.optim.Adam(net.parameters(), 0.01)
         for _ in range(4):
-            for part in torch.randperm(len(images)).split(60):
+            for part in torch.randperm(len(images)).reshape(-1, 60):
                 optimiser.zero_grad()
-                nn.functional.cross_entropy(net(images[part]), labels[part]).backward()
+                nn.functional.cross_entropy(net(images[part]), labels[part]).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
         optimiser.zero_grad()
     return net.eval()

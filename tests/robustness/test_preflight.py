@@ -17,7 +17,7 @@ class Wrapped(nn.Module):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: nn.Sequential,
         before: Callable[[torch.Tensor], torch.Tensor] = lambda images: images,
         after: Callable[[torch.Tensor], torch.Tensor] = lambda logits: logits,
     ) -> None:
@@ -42,7 +42,7 @@ def raised(flags: dict[FlagId, Flag]) -> set[str]:
 
 
 def test_an_honest_model_raises_nothing_and_what_was_not_checked_is_not_called_clear(
-    network: nn.Module, bars: ImageSet
+    network: nn.Sequential, bars: ImageSet
 ) -> None:
     flags = flags_of(network, bars)
     assert raised(flags) == set()
@@ -55,7 +55,7 @@ def test_an_honest_model_raises_nothing_and_what_was_not_checked_is_not_called_c
     assert flags[FlagId.RANGE].to_json() == {"id": "RANGE", "state": "clear", "detail": "pixels are in 0 .. 1"}
 
 
-def test_noise_in_the_forward_pass(network: nn.Module, bars: ImageSet) -> None:
+def test_noise_in_the_forward_pass(network: nn.Sequential, bars: ImageSet) -> None:
     before = torch.get_rng_state()
     noisy = Wrapped(network, lambda images: images + 0.01 * torch.randn_like(images)).eval()
     assert raised(flags_of(noisy, bars)) == {"RANDOMISED"}
@@ -65,13 +65,13 @@ def test_noise_in_the_forward_pass(network: nn.Module, bars: ImageSet) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_probabilities_but_not_log_probabilities(network: nn.Module, bars: ImageSet) -> None:
+def test_probabilities_but_not_log_probabilities(network: nn.Sequential, bars: ImageSet) -> None:
     assert raised(flags_of(Wrapped(network, after=lambda logits: logits.softmax(1)).eval(), bars)) == {"PROBABILITIES"}
     assert raised(flags_of(Wrapped(network, after=lambda logits: logits.log_softmax(1)).eval(), bars)) == set()
     assert raised(flags_of(Wrapped(network, after=lambda logits: logits.abs()).eval(), bars)) == set()
 
 
-def test_a_gradient_that_is_zero_or_cut(network: nn.Module, bars: ImageSet) -> None:
+def test_a_gradient_that_is_zero_or_cut(network: nn.Sequential, bars: ImageSet) -> None:
     rounded = flags_of(Wrapped(network, lambda images: (images * 15).round() / 15).eval(), bars)
     assert raised(rounded) == {"ZERO_GRAD"}
     with torch.no_grad():
@@ -88,14 +88,14 @@ def test_a_gradient_that_is_zero_or_cut(network: nn.Module, bars: ImageSet) -> N
     assert raised(other) == {"ZERO_GRAD"}
 
 
-def test_saturated_cross_entropy_is_told_from_dlr(network: nn.Module, bars: ImageSet) -> None:
+def test_saturated_cross_entropy_is_told_from_dlr(network: nn.Sequential, bars: ImageSet) -> None:
     detail = flags_of(Wrapped(network, after=lambda logits: logits * 1e4).eval(), bars)[FlagId.ZERO_GRAD].detail
     counts = [int(number) for number in re.findall(r"(\d+) of \d+ images with (?:ce|dlr)", detail)]
     assert counts[0] > 0
     assert counts[1] == 0
 
 
-def test_gradients_are_judged_on_images_that_would_be_attacked(network: nn.Module, bars: ImageSet) -> None:
+def test_gradients_are_judged_on_images_that_would_be_attacked(network: nn.Sequential, bars: ImageSet) -> None:
     images = torch.from_numpy(bars.images[:20]).float() / 255
     with torch.no_grad():
         wrong = (network(images).argmax(1) + 1) % 4
@@ -104,7 +104,7 @@ def test_gradients_are_judged_on_images_that_would_be_attacked(network: nn.Modul
     assert flags[FlagId.ZERO_GRAD].detail == "the model has none of 20 images right"
 
 
-def test_train_mode_is_reported_and_kept(network: nn.Module, bars: ImageSet) -> None:
+def test_train_mode_is_reported_and_kept(network: nn.Sequential, bars: ImageSet) -> None:
     network[1].train()
     state = {name: value.clone() for name, value in network.state_dict().items()}
     try:
@@ -119,7 +119,7 @@ def test_train_mode_is_reported_and_kept(network: nn.Module, bars: ImageSet) -> 
         network.eval()
 
 
-def test_an_exported_program_is_not_taken_for_one_in_train_mode(network: nn.Module, bars: ImageSet) -> None:
+def test_an_exported_program_is_not_taken_for_one_in_train_mode(network: nn.Sequential, bars: ImageSet) -> None:
     example = torch.rand(2, 1, 8, 8)
     exported = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
     assert exported.training
@@ -130,12 +130,12 @@ def test_an_exported_program_is_not_taken_for_one_in_train_mode(network: nn.Modu
     network.eval()
 
 
-def test_pixels_outside_the_range(network: nn.Module, bars: ImageSet) -> None:
+def test_pixels_outside_the_range(network: nn.Sequential, bars: ImageSet) -> None:
     flags = flags_of(network, bars, (-2.1, 2.6))
     assert raised(flags) == {"RANGE"}
     assert flags[FlagId.RANGE].detail == "pixels are in -2.1 .. 2.6"
 
 
-def test_labels_that_the_model_has_no_output_for(network: nn.Module) -> None:
+def test_labels_that_the_model_has_no_output_for(network: nn.Sequential) -> None:
     with pytest.raises(InputError, match=r"labels must be in 0 .. 3"):
         preflight(network, torch.rand(2, 1, 8, 8), torch.tensor([0, 9]), seed=0, image_range=(0, 1))

@@ -46,7 +46,8 @@ class ResNet4b(nn.Module):
         mean = torch.tensor((0.4914, 0.4822, 0.4465)).view(3, 1, 1)
         std = torch.tensor((0.2471, 0.2435, 0.2616)).view(3, 1, 1)
         x = self.layer2(self.layer1(torch.relu(self.conv1((x - mean) / std))))
-        return self.linear2(torch.relu(self.linear1(x.flatten(1))))
+        logits: torch.Tensor = self.linear2(torch.relu(self.linear1(x.flatten(1))))
+        return logits
 
 
 def test_resnet4b_reaches_its_published_accuracies() -> None:

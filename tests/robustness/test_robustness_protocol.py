@@ -53,7 +53,7 @@ def assert_same(first: RobustnessResult, second: RobustnessResult) -> None:
 
 
 class Wrapped(nn.Module):
-    def __init__(self, network: nn.Module, forward: Callable[[nn.Module, torch.Tensor], torch.Tensor]) -> None:
+    def __init__(self, network: nn.Sequential, forward: Callable[[nn.Module, torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
         self.network = network
         self.call = forward
@@ -62,7 +62,7 @@ class Wrapped(nn.Module):
         return self.call(self.network, images)
 
 
-def test_the_record_is_what_the_perturbed_images_say(network: nn.Module, bars: ImageSet) -> None:
+def test_the_record_is_what_the_perturbed_images_say(network: nn.Sequential, bars: ImageSet) -> None:
     result = evaluate(network, bars)
     pixels = bars.images.astype(np.float32) / np.float32(255)
     with torch.no_grad():
@@ -88,7 +88,9 @@ def test_the_record_is_what_the_perturbed_images_say(network: nn.Module, bars: I
     assert json.loads(json.dumps(result.to_json())) == result.to_json()
 
 
-def test_the_worst_image_of_each_comes_from_the_first_attack_that_breaks_it(network: nn.Module, bars: ImageSet) -> None:
+def test_the_worst_image_of_each_comes_from_the_first_attack_that_breaks_it(
+    network: nn.Sequential, bars: ImageSet
+) -> None:
     result = evaluate(network, bars, (ATTACKS[1], ATTACKS[0]))
     batches = list(result.adversarial_batches())
     assert [batch.start for batch in batches] == [0, 32, 64, 96]
@@ -102,21 +104,21 @@ def test_the_worst_image_of_each_comes_from_the_first_attack_that_breaks_it(netw
     assert np.array_equal(right, result.robust_correct)
 
 
-def test_same_seed_same_record_and_no_trace_in_the_global_state(network: nn.Module, bars: ImageSet) -> None:
-    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+def test_same_seed_same_record_and_no_trace_in_the_global_state(network: nn.Sequential, bars: ImageSet) -> None:
+    before, numpy_before = torch.get_rng_state(), str(np.random.get_state())  # noqa: NPY002
     first = evaluate(network, bars)
     torch.manual_seed(5)
     shifted = torch.get_rng_state()
     assert_same(first, evaluate(network, bars))
     assert torch.equal(torch.get_rng_state(), shifted)
-    assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
+    assert str(np.random.get_state()) == numpy_before  # noqa: NPY002
     torch.set_rng_state(before)
     assert not np.array_equal(perturbed(first, 0), perturbed(evaluate(network, bars, seed=1), 0))
     assert all(one.grad is None for one in network.parameters())
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 120, 500])
-def test_the_batch_size_changes_no_outcome(network: nn.Module, bars: ImageSet, batch_size: int) -> None:
+def test_the_batch_size_changes_no_outcome(network: nn.Sequential, bars: ImageSet, batch_size: int) -> None:
     images = bars.take(np.arange(40))
     whole, parts = evaluate(network, images), evaluate(network, images, batch_size=batch_size)
     for one, other in zip(whole.attacks, parts.attacks, strict=True):
@@ -145,7 +147,7 @@ class Counter:
 
 @pytest.mark.parametrize("events", [2, 6, 9, 15, 18])
 def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
-    network: nn.Module, bars: ImageSet, tmp_path: Path, events: int
+    network: nn.Sequential, bars: ImageSet, tmp_path: Path, events: int
 ) -> None:
     model = deepcopy(network)
     whole = evaluate(model, bars, folder=tmp_path / "whole")
@@ -165,7 +167,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
     assert finished == 0 or again < counter.images - finished * 32
 
 
-def test_a_finished_run_is_read_back(network: nn.Module, bars: ImageSet, tmp_path: Path) -> None:
+def test_a_finished_run_is_read_back(network: nn.Sequential, bars: ImageSet, tmp_path: Path) -> None:
     first = evaluate(network, bars, folder=tmp_path)
     second = evaluate(network, bars, folder=tmp_path)
     assert_same(first, second)
@@ -175,12 +177,12 @@ def test_a_finished_run_is_read_back(network: nn.Module, bars: ImageSet, tmp_pat
         assert arrays["adversarial"].shape == (3, 32, 1, 8, 8)
 
 
-def test_a_folder_of_another_run_is_refused(network: nn.Module, bars: ImageSet, tmp_path: Path) -> None:
+def test_a_folder_of_another_run_is_refused(network: nn.Sequential, bars: ImageSet, tmp_path: Path) -> None:
     small = bars.take(np.arange(8))
     evaluate(network, small, PGD(eps=0.05, steps=2), folder=tmp_path)
     other = deepcopy(network)
     with torch.no_grad():
-        other[7].bias[0] += 1e-6
+        next(reversed(list(other.parameters())))[0] += 1e-6
     cases: list[tuple[nn.Module, ImageSet, Attack, dict[str, int], str]] = [
         (network, small, PGD(eps=0.05, steps=2), {"seed": 1}, "different: seed"),
         (network, small, PGD(eps=0.05, steps=2), {"batch_size": 4}, "different: batch_size"),
@@ -193,7 +195,7 @@ def test_a_folder_of_another_run_is_refused(network: nn.Module, bars: ImageSet, 
             evaluate(model, images, attack, folder=tmp_path, **options)
 
 
-def test_damaged_folders(network: nn.Module, bars: ImageSet, tmp_path: Path) -> None:
+def test_damaged_folders(network: nn.Sequential, bars: ImageSet, tmp_path: Path) -> None:
     small = bars.take(np.arange(8))
     attack = PGD(eps=0.05, steps=2)
     evaluate(network, small, attack, folder=tmp_path)
@@ -217,7 +219,7 @@ def test_damaged_folders(network: nn.Module, bars: ImageSet, tmp_path: Path) -> 
         MemoryError("Unable to allocate 4 GiB"),
     ],
 )
-def test_a_batch_that_does_not_fit_is_halved(network: nn.Module, bars: ImageSet, error: Exception) -> None:
+def test_a_batch_that_does_not_fit_is_halved(network: nn.Sequential, bars: ImageSet, error: Exception) -> None:
     def limited(inner: nn.Module, images: torch.Tensor) -> torch.Tensor:
         if len(images) > 9:
             raise error
@@ -236,7 +238,7 @@ def test_a_batch_that_does_not_fit_is_halved(network: nn.Module, bars: ImageSet,
     assert [event.note for event in counter.events if event.note] == list(result.notes)
 
 
-def test_an_image_that_does_not_fit_and_other_runtime_errors(network: nn.Module, bars: ImageSet) -> None:
+def test_an_image_that_does_not_fit_and_other_runtime_errors(network: nn.Sequential, bars: ImageSet) -> None:
     def fails(message: str) -> nn.Module:
         def call(inner: nn.Module, images: torch.Tensor) -> torch.Tensor:
             raise RuntimeError(message)
@@ -249,7 +251,7 @@ def test_an_image_that_does_not_fit_and_other_runtime_errors(network: nn.Module,
         evaluate(fails("boom"), bars)
 
 
-def test_progress_counts_up_to_the_result(network: nn.Module, bars: ImageSet) -> None:
+def test_progress_counts_up_to_the_result(network: nn.Sequential, bars: ImageSet) -> None:
     counter = Counter(nn.Identity())
     result = evaluate(network, bars, progress=counter)
     events = counter.events
@@ -263,7 +265,7 @@ def test_progress_counts_up_to_the_result(network: nn.Module, bars: ImageSet) ->
     assert all(event.robust_correct <= event.clean_correct <= event.images for event in events)
 
 
-def test_modes_and_gradients_are_put_back(network: nn.Module, bars: ImageSet) -> None:
+def test_modes_and_gradients_are_put_back(network: nn.Sequential, bars: ImageSet) -> None:
     model = deepcopy(network)
     model.train()
     model[2].eval()
@@ -281,7 +283,7 @@ def test_modes_and_gradients_are_put_back(network: nn.Module, bars: ImageSet) ->
     assert [part.training for part in model.modules()] == modes
 
 
-def test_a_random_model_is_flagged_and_still_reproducible(network: nn.Module, bars: ImageSet) -> None:
+def test_a_random_model_is_flagged_and_still_reproducible(network: nn.Sequential, bars: ImageSet) -> None:
     noisy = Wrapped(network, lambda inner, images: inner(images + 0.1 * torch.randn_like(images))).eval()
     before = torch.get_rng_state()
     first = evaluate(noisy, bars, PGD(eps=0.03, steps=3))
@@ -294,20 +296,20 @@ def test_a_random_model_is_flagged_and_still_reproducible(network: nn.Module, ba
     assert "SUCCESS_VERIFIED" in [check.id for check in first.failed]
 
 
-def test_masked_gradients_fail_the_full_range(network: nn.Module, bars: ImageSet) -> None:
+def test_masked_gradients_fail_the_full_range(network: nn.Sequential, bars: ImageSet) -> None:
     rounding = Wrapped(network, lambda inner, images: inner((images * 15).round() / 15)).eval()
     result = evaluate(rounding, bars, PGD(eps=0.05, steps=5, random_start=False))
     assert [flag.id for flag in result.raised] == ["ZERO_GRAD"]
     assert [check.id for check in result.failed] == ["FULL_RANGE_BREAKS"]
 
 
-def test_answers_that_depend_on_the_batch_are_noticed(network: nn.Module, bars: ImageSet) -> None:
+def test_answers_that_depend_on_the_batch_are_noticed(network: nn.Sequential, bars: ImageSet) -> None:
     centred = Wrapped(network, lambda inner, images: inner(images - images.mean() + 0.5)).eval()
     result = evaluate(centred, bars, FGSM(eps=0.05))
     assert "PER_IMAGE" in [check.id for check in result.failed]
 
 
-def test_sanity_can_be_left_out_but_is_not_called_passed(network: nn.Module, bars: ImageSet) -> None:
+def test_sanity_can_be_left_out_but_is_not_called_passed(network: nn.Sequential, bars: ImageSet) -> None:
     result = evaluate(network, bars, ATTACKS[0], sanity_images=0)
     states = {check.id.value: check.state for check in result.checks}
     assert states == {
@@ -358,12 +360,12 @@ class Faulty(Attack):
         ("nan", "must return finite images"),
     ],
 )
-def test_what_an_attack_returns_is_measured(network: nn.Module, bars: ImageSet, fault: Any, message: str) -> None:
+def test_what_an_attack_returns_is_measured(network: nn.Sequential, bars: ImageSet, fault: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         evaluate(network, bars, Faulty(eps=0.1, fault=fault))
 
 
-def test_what_an_attack_claims_is_verified(network: nn.Module, bars: ImageSet) -> None:
+def test_what_an_attack_claims_is_verified(network: nn.Sequential, bars: ImageSet) -> None:
     result = evaluate(network, bars, Faulty(eps=0.1, fault="boast"))
     assert result.robust is not None
     assert result.robust.correct == result.clean.correct
@@ -378,7 +380,7 @@ def test_what_an_attack_claims_is_verified(network: nn.Module, bars: ImageSet) -
     }
 
 
-def test_no_attack_gives_clean_accuracy_only(network: nn.Module, bars: ImageSet, tmp_path: Path) -> None:
+def test_no_attack_gives_clean_accuracy_only(network: nn.Sequential, bars: ImageSet, tmp_path: Path) -> None:
     for _ in range(2):
         result = evaluate(network, bars, (), folder=tmp_path)
         assert result.robust is None
@@ -403,12 +405,12 @@ def test_no_attack_gives_clean_accuracy_only(network: nn.Module, bars: ImageSet,
         ({"attacks": PGD(eps=8)}, "at most 1 in Linf"),
     ],
 )
-def test_bad_arguments(network: nn.Module, bars: ImageSet, options: dict[str, Any], message: str) -> None:
+def test_bad_arguments(network: nn.Sequential, bars: ImageSet, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         evaluate(network, bars, **options)
 
 
-def test_bad_intervals_sets_and_models(network: nn.Module, bars: ImageSet) -> None:
+def test_bad_intervals_sets_and_models(network: nn.Sequential, bars: ImageSet) -> None:
     with pytest.raises(ValueError, match="method must be one of"):
         evaluate(network, bars, interval="wald")
     with pytest.raises(InputError, match="at least one image"):
@@ -421,7 +423,7 @@ def test_bad_intervals_sets_and_models(network: nn.Module, bars: ImageSet) -> No
         evaluate(network, colour)
     broken = deepcopy(network)
     with torch.no_grad():
-        broken[7].weight[0, 0] = float("inf")
+        next(broken.parameters())[0] = float("inf")
     with pytest.raises(InputError, match="logits must be finite"):
         evaluate(broken, bars)
     cut = Wrapped(network, lambda inner, images: inner(images).detach()).eval()
@@ -429,14 +431,14 @@ def test_bad_intervals_sets_and_models(network: nn.Module, bars: ImageSet) -> No
         evaluate(cut, bars)
 
 
-def test_remarks(network: nn.Module, bars: ImageSet) -> None:
+def test_remarks(network: nn.Sequential, bars: ImageSet) -> None:
     more = ImageSet("six", bars.images, bars.labels, tuple("abcdef"))
     result = evaluate(network, more, FGSM(eps=0.5))
     assert result.notes[0] == "the model has 4 outputs, six has 6 classes"
     assert "a radius meant for L2?" in result.notes[1]
 
 
-def test_an_exported_program(network: nn.Module, bars: ImageSet) -> None:
+def test_an_exported_program(network: nn.Sequential, bars: ImageSet) -> None:
     batch = torch.export.Dim("batch")
     exported = torch.export.export(network, (torch.rand(2, 1, 8, 8),), dynamic_shapes=({0: batch},)).module()
     result = evaluate(exported, bars, ATTACKS[0])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from codesign.robustness.statistics import (
     Accuracy,
@@ -78,8 +78,8 @@ def test_clopper_pearson_covers_every_true_value_and_wilson_most(p: float) -> No
 def test_intervals_hold_the_share_and_mirror(pair: tuple[int, int]) -> None:
     k, n = pair
     for method in ("wilson", "clopper-pearson"):
-        accuracy = Accuracy.from_counts(k, n, method=method)  # type: ignore[arg-type]
-        mirrored = Accuracy.from_counts(n - k, n, method=method)  # type: ignore[arg-type]
+        accuracy = Accuracy.from_counts(k, n, method=method)
+        mirrored = Accuracy.from_counts(n - k, n, method=method)
         assert accuracy.low <= k / n <= accuracy.high
         assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((accuracy.low, accuracy.high), abs=1e-12)
 
@@ -115,7 +115,7 @@ def test_an_accuracy_cannot_contradict_itself() -> None:
     with pytest.raises(ValueError, match="method must be one of wilson, clopper-pearson"):
         Accuracy.from_counts(5, 10, method="wald")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="bool"):
-        Accuracy.from_outcomes(np.array([1, 0]))  # type: ignore[arg-type]
+        Accuracy.from_outcomes(np.array([1, 0]))
 
 
 @settings(deadline=None)
@@ -143,4 +143,4 @@ def test_mcnemar_holds_for_many_images_and_refuses_unpaired_ones() -> None:
     with pytest.raises(ValueError, match="same images"):
         mcnemar_exact(first, first[:5])
     with pytest.raises(ValueError, match="bool"):
-        mcnemar_exact(first.astype(int), first)  # type: ignore[arg-type]
+        mcnemar_exact(first.astype(int), first)
