@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from codesign.accelerator.spec.nodes import Node
+from codesign.accelerator.spec.yaml_reader import read_yaml
 from codesign.errors import InputError, did_you_mean
 
 __all__ = ["EvaluateConfig", "ModelChoice", "load_config", "make_config", "parse_fraction"]
@@ -96,35 +98,46 @@ def load_config(path: Path, overrides: dict[str, Any]) -> EvaluateConfig:
 
     Paths in the file are relative to the current folder, as on the command line.
     """
-    from codesign.accelerator.spec.yaml_reader import read_yaml
-
-    document = read_yaml(path)
-    values, lines = document.plain(), document.lines()
-    if not isinstance(values, dict):
-        raise InputError("a configuration is a mapping of keys to values", got=type(values).__name__, path=path, line=1)
-    return _validated(values | overrides, path=path, lines=lines)
+    root = read_yaml(path)
+    if not root.is_mapping:
+        raise root.error("a configuration is a mapping of keys to values", got=root.describe())
+    lines: dict[tuple[int | str, ...], int] = {}
+    return _validated(_plain(root, (), lines) | overrides, path=path, lines=lines)
 
 
-def _validated(values: dict[str, Any], *, path: Path | None, lines: dict[tuple[Any, ...], int]) -> EvaluateConfig:
+def _plain(node: Node, place: tuple[int | str, ...], lines: dict[tuple[int | str, ...], int]) -> Any:
+    """The value of a YAML node without its tags, and where every part of it stands."""
+    lines[place] = node.line
+    if isinstance(node.value, dict):
+        return {key: _plain(child, (*place, key), lines) for key, child in node.value.items()}
+    if isinstance(node.value, list):
+        return [_plain(child, (*place, index), lines) for index, child in enumerate(node.value)]
+    return node.value
+
+
+def _validated(values: dict[str, Any], *, path: Path | None, lines: dict[tuple[int | str, ...], int]) -> EvaluateConfig:
     models = values.get("models")
     if isinstance(models, list | tuple):
         values = values | {"models": tuple({"model": m} if isinstance(m, str) else m for m in models)}
     try:
         return EvaluateConfig.model_validate(values)
     except ValidationError as error:
-        problems = [_describe(detail) for detail in error.errors()]
-        first = error.errors()[0]
-        line = next((lines[loc] for n in range(len(first["loc"]), 0, -1) if (loc := first["loc"][:n]) in lines), None)
-        key = ".".join(str(part) for part in first["loc"]) or None
-        raise InputError("; ".join(problems), path=path, line=line, key=key) from error
+        problems = [_problem(detail, path, lines) for detail in error.errors()]
+        if len(problems) == 1:
+            raise problems[0] from error
+        listed = "".join(f"\n  {problem}" for problem in problems)
+        raise InputError(f"{len(problems)} settings are wrong:{listed}") from error
 
 
-def _describe(detail: Any) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
+def _problem(detail: Any, path: Path | None, lines: dict[tuple[int | str, ...], int]) -> InputError:
+    """One of pydantic's findings as an error with its place in the file and a suggestion."""
+    place = detail["loc"]
+    line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None)
+    key = ".".join(str(part) for part in place) or None
     if detail["type"] == "extra_forbidden":
-        known = ModelChoice.model_fields if len(detail["loc"]) > 1 else EvaluateConfig.model_fields
-        return f"unknown key {where!r}; {did_you_mean(str(detail['loc'][-1]), known)}"
+        known = ModelChoice.model_fields if len(place) > 1 else EvaluateConfig.model_fields
+        return InputError("unknown key", path=path, line=line, key=key, fix=did_you_mean(str(place[-1]), known))
     if detail["type"] == "missing":
-        return f"{where} is missing"
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{where}: {message} (got {detail['input']!r})" if where else message
+        return InputError("this key is required", path=path, line=line, key=key)
+    rule = detail["msg"].removeprefix("Value error, ")
+    return InputError(rule, got=detail["input"] if key else None, path=path, line=line, key=key)

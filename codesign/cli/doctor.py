@@ -80,7 +80,7 @@ def _devices() -> list[Finding]:
 
 
 def _shipped_files() -> list[Finding]:
-    from codesign.data import load_dataset
+    from codesign.data.datasets import load_dataset
     from codesign.errors import InputError
     from codesign.models.zoo import bundled_models
 

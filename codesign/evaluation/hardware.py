@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from codesign.accelerator.mapper.heuristic import heuristic_mapping
 from codesign.accelerator.model import evaluate
@@ -14,7 +13,8 @@ from codesign.accelerator.spec.problem import Problem
 from codesign.evaluation.accelerators import Accelerator
 from codesign.evaluation.record import AccuracyRecord, HardwareRecord, InputKind, LayerHardware, Totals
 from codesign.models.layers import Layer, Traffic
-from codesign.workloads.lowering import FusionPolicy, memory_traffic, problem, shape_key
+from codesign.workloads.lowering import problem, shape_key
+from codesign.workloads.traffic import Fusion, MemoryTraffic, memory_traffic
 
 __all__ = ["InfeasibleLayerError", "LayerDensities", "MappedLayer", "map_layers", "simulate_model"]
 
@@ -56,14 +56,20 @@ def map_layers(
     Raises:
         InfeasibleLayerError: a layer has no legal mapping under the architecture's constraints.
     """
-    found: dict[object, LoopMapping] = {}
+    found: dict[str, LoopMapping] = {}
+    design = accelerator.design
     mapped = []
     for done, layer in enumerate(layers):
         dense = problem(layer)
         key = shape_key(dense)
         if key not in found:
-            constraints = accelerator.design.constraints(dense)
-            answer = heuristic_mapping(accelerator.design.architecture, dense, constraints, energy=accelerator.energy)
+
+            def ranked_by(mapping: LoopMapping, workload: Problem = dense) -> Result | Infeasible:
+                return evaluate(design.architecture, workload, mapping, accelerator.energy, design.sparse)
+
+            answer = heuristic_mapping(
+                design.architecture, dense, design.constraints(dense), accelerator.energy, evaluate=ranked_by
+            )
             if isinstance(answer, Infeasible):
                 raise InfeasibleLayerError(layer.name, accelerator.name, answer)
             found[key] = answer
@@ -81,7 +87,7 @@ def simulate_model(
     *,
     input_kind: InputKind,
     accuracy: AccuracyRecord,
-    fusion: FusionPolicy,
+    fusion: Fusion,
     mapping_file: Callable[[str], str],
 ) -> HardwareRecord:
     """Energy, cycles and skipped work of one sample, layer by layer and in total.
@@ -90,13 +96,13 @@ def simulate_model(
         densities: by layer name.
         mapping_file: where the mapping of a layer is written, relative to the run.
     """
-    done: dict[object, Result] = {}
+    done: dict[str, Result] = {}
     rows, warnings = [], []
     for item in mapped:
         layer = item.layer
         density = densities[layer.name]
         workload = problem(layer, input_density=density.inputs, weight_density=density.weights)
-        key = (shape_key(workload), workload.densities)
+        key = shape_key(workload)
         if key not in done:
             answer = evaluate(
                 accelerator.design.architecture, workload, item.mapping, accelerator.energy, accelerator.design.sparse
@@ -106,7 +112,7 @@ def simulate_model(
             done[key] = answer
         warnings += [f"{layer.name}: {text}" for text in done[key].warnings]
         rows.append(_layer_row(layer, done[key], accelerator, mapping_file(layer.name)))
-    moved = [memory_traffic(item, fusion) for item in traffic]
+    moved = [memory_traffic(item, fusion=fusion, folded=item.kind == "batch_norm") for item in traffic]
     return _joined(accelerator, rows, moved, input_kind, accuracy, tuple(warnings))
 
 
@@ -135,7 +141,7 @@ def _layer_row(layer: Layer, result: Result, accelerator: Accelerator, mapping: 
 def _joined(
     accelerator: Accelerator,
     rows: Sequence[LayerHardware],
-    moved: Sequence[Any],
+    moved: Sequence[MemoryTraffic],
     input_kind: InputKind,
     accuracy: AccuracyRecord,
     warnings: tuple[str, ...],

@@ -66,7 +66,11 @@ class RobustnessRecord:
 
 @dataclass(frozen=True, slots=True)
 class LayerRecord:
-    """A traced layer: its nest, and the share of nonzero weights and inputs (per input kind; None: not recorded)."""
+    """A traced layer: its nest, and what its masks say, per input kind where images decide it. Shares in 0..1.
+
+    ``nonzero_input_mac_share`` is the share of the nest's multiply-accumulates whose input is nonzero, padding counted
+    as zero: the density that the simulation takes, so that expected skipped work equals what the masks really skip.
+    """
 
     name: str
     kind: str
@@ -74,6 +78,7 @@ class LayerRecord:
     macs: int
     weight_density: float | None
     input_density: Mapping[str, float]
+    nonzero_input_mac_share: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,33 @@
+"""The assumptions that every reader of a record must know, in the record itself (docs/assumptions.md has them all)."""
+
+from __future__ import annotations
+
+from codesign.config import EvaluateConfig
+from codesign.data.images import ImageSet
+
+__all__ = ["notes"]
+
+
+def notes(config: EvaluateConfig, images: ImageSet) -> tuple[str, ...]:
+    """What holds for the numbers of this run."""
+    fused = (
+        "Batch norms and activations are fused into the layer before them; "
+        if config.fusion == "fused"
+        else "No operator is fused into another; "
+    )
+    masked = len(images) if config.mask_images is None else min(config.mask_images, len(images))
+    return (
+        f"Robust accuracy is an upper bound: it holds against the attack that was run, on {len(images)} images. "
+        "AutoAttack and adaptive attacks are not part of this version.",
+        "Accuracy is measured in float32. The word widths of the architectures enter energy and capacity only; the "
+        "accuracy of a quantised network is not measured.",
+        "Energy and latency are per inference at batch 1, layers one after another, every layer from and to DRAM.",
+        f"Zeros are recorded on {masked} images. A layer is simulated at the mean share of multiply-accumulates with a "
+        "nonzero input, padding counted as zero; its zeros are taken to lie uniformly at random (hypergeometric).",
+        "Clean and adversarial inputs run with the same mappings, so that their difference comes from the masks alone. "
+        "The mappings come from a heuristic; a full search may find better ones.",
+        f"{fused}other operators without multiply-accumulates are charged their words at the outermost level; "
+        "their latency is not modelled.",
+        "Not modelled: control, clock tree, on-chip network energy (unless the architecture file gives it), DRAM "
+        "background power, imbalance between instances.",
+    )

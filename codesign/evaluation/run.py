@@ -1,0 +1,230 @@
+"""``codesign evaluate`` from settings to a finished run: the one place where software and hardware meet."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from codesign import __version__
+from codesign.config import EvaluateConfig, ModelChoice
+from codesign.data.datasets import load_dataset
+from codesign.data.images import ImageSet
+from codesign.data.sampling import sample
+from codesign.evaluation.accelerators import Accelerator, load_accelerator
+from codesign.evaluation.export import TimeloopExport
+from codesign.evaluation.hardware import LayerDensities, MappedLayer, map_layers, simulate_model
+from codesign.evaluation.notes import notes
+from codesign.evaluation.record import HardwareRecord, LayerRecord, ModelRecord, Record
+from codesign.evaluation.software import (
+    INPUT_KINDS,
+    Masked,
+    ProgressSink,
+    check_fit,
+    measure_masks,
+    measure_robustness,
+)
+from codesign.masks.statistics import write_csv
+from codesign.models.layers import TracedModel
+from codesign.models.loading import LoadedModel, load_model
+from codesign.models.tracing import trace
+from codesign.report import write_report
+from codesign.store import RunFolder, write_json
+from codesign.workloads.lowering import DIMENSIONS
+from codesign.workloads.traffic import Fusion
+
+__all__ = ["run_evaluation"]
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """Everything that is read before any work is done, so that bad input costs no time."""
+
+    config: EvaluateConfig
+    accelerators: tuple[Accelerator, ...]
+    images: ImageSet
+    models: tuple[tuple[ModelChoice, LoadedModel, TracedModel], ...]
+
+    @property
+    def files(self) -> tuple[dict[str, str], ...]:
+        """Name and sha256 of every file that the result depends on."""
+        found = [{"role": "data", **item} for item in _hashed(self.images.source)]
+        for choice, loaded, _ in self.models:
+            found += [{"role": f"model {choice.label}", **item} for item in _hashed(loaded.source)]
+        for accelerator in self.accelerators:
+            found += [{"role": "architecture", **item} for item in accelerator.record().files]
+        return tuple(found)
+
+    @property
+    def key(self) -> str:
+        """Hash of all that decides the result."""
+        content = {"config": self.config.model_dump(mode="json"), "files": self.files, "versions": _versions()}
+        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def run_evaluation(config: EvaluateConfig, out: Path, *, force: bool, progress: ProgressSink) -> Record:
+    """Evaluate every model on every architecture and leave the finished run at ``out``.
+
+    Raises:
+        InputError: bad settings or files; nothing is written then.
+        InfeasibleLayerError: a layer has no legal mapping on an architecture.
+    """
+    with _threads(config.threads):
+        inputs = _read(config)
+        with RunFolder(out, inputs.key, force=force) as run:
+            if run.resumed:
+                progress.note("taking up the interrupted run")
+            models = tuple(_model(inputs, number, run, progress) for number in range(len(inputs.models)))
+            record = Record(
+                config=config.model_dump(mode="json"),
+                seed=config.seed,
+                versions=_versions(),
+                inputs=inputs.files,
+                models=models,
+                architectures=tuple(accelerator.record() for accelerator in inputs.accelerators),
+                notes=notes(config, inputs.images),
+            )
+            write_json(run.staging / "results.json", record.to_json())
+            write_report(record, run.staging)
+            run.publish()
+    return record
+
+
+def _read(config: EvaluateConfig) -> _Inputs:
+    accelerators = tuple(load_accelerator(name) for name in config.architectures)
+    images = load_dataset(config.data, data_dir=config.data_dir)
+    if config.images is not None:
+        images = sample(images, config.images)
+    models = []
+    for choice in config.models:
+        loaded = load_model(
+            choice.model,
+            checkpoint=choice.checkpoint,
+            num_classes=choice.num_classes,
+            input_shape=choice.input_shape,
+        )
+        check_fit(loaded, images, choice.label)
+        models.append((choice, loaded, trace(loaded.module, loaded.input_shape, ignore=config.ignore)))
+    return _Inputs(config, accelerators, images, tuple(models))
+
+
+def _model(inputs: _Inputs, number: int, run: RunFolder, progress: ProgressSink) -> ModelRecord:
+    config, images = inputs.config, inputs.images
+    choice, loaded, traced = inputs.models[number]
+    label = choice.label
+    # Numbered, so that two models whose names differ only in odd characters cannot share a folder.
+    folder = f"{number}-{re.sub(r'[^A-Za-z0-9._-]+', '_', label)}"
+    scratch = run.scratch(folder) / "robustness"
+    result, robustness = measure_robustness(loaded, images, config, scratch, label, progress)
+    masked = measure_masks(loaded, traced, images, result, config, run.staging / "masks" / folder, label, progress)
+    write_csv(
+        run.staging / "masks" / folder / "statistics.csv",
+        [row for kind in INPUT_KINDS for row in masked.statistics[kind]],
+    )
+    hardware: list[HardwareRecord] = []
+    for accelerator in inputs.accelerators:
+        mapped = map_layers(
+            accelerator,
+            traced.layers,
+            lambda done, name=accelerator.name: progress(f"{label}: {name}", done, len(traced.layers)),  # type: ignore[misc]
+        )
+        export = TimeloopExport(run.staging / "timeloop", accelerator, folder)
+        hardware += _hardware(accelerator, mapped, traced, masked, robustness, config, export)
+    return ModelRecord(
+        name=label,
+        source=loaded.source,
+        parameters=sum(parameter.numel() for parameter in loaded.module.parameters()),
+        macs=traced.macs,
+        coverage=tuple(asdict(row) for row in traced.coverage),
+        robustness=robustness,
+        layers=_layers(traced, masked),
+        hardware=tuple(hardware),
+    )
+
+
+def _hardware(
+    accelerator: Accelerator,
+    mapped: tuple[MappedLayer, ...],
+    traced: TracedModel,
+    masked: Masked,
+    robustness: Any,
+    config: EvaluateConfig,
+    export: TimeloopExport,
+) -> Iterator[HardwareRecord]:
+    accuracies = {"clean": robustness.clean, "adversarial": robustness.robust}
+    for kind in INPUT_KINDS:
+        densities = {
+            row.layer: LayerDensities(row.nonzero_input_mac_share_exact, row.weight_density)
+            for row in masked.statistics[kind]
+        }
+        export.write(mapped, densities, kind)
+        yield simulate_model(
+            accelerator,
+            mapped,
+            traced.traffic,
+            densities,
+            input_kind=kind,
+            accuracy=accuracies[kind],
+            fusion=Fusion(config.fusion),
+            mapping_file=export.mapping_file,
+        )
+
+
+def _layers(traced: TracedModel, masked: Masked) -> tuple[LayerRecord, ...]:
+    rows = {kind: {row.layer: row for row in masked.statistics[kind]} for kind in INPUT_KINDS}
+    return tuple(
+        LayerRecord(
+            name=layer.name,
+            kind=layer.kind,
+            bounds=dict(zip(DIMENSIONS, layer.bounds, strict=True)),
+            macs=layer.macs,
+            weight_density=rows["clean"][layer.name].weight_density,
+            input_density={kind: rows[kind][layer.name].input_density_mean for kind in INPUT_KINDS},
+            nonzero_input_mac_share={
+                kind: rows[kind][layer.name].nonzero_input_mac_share_exact for kind in INPUT_KINDS
+            },
+        )
+        for layer in traced.layers
+    )
+
+
+def _hashed(source: Any) -> Iterator[dict[str, str]]:
+    """Every file that a source names with its hash, wherever in the source it stands."""
+    if isinstance(source, dict):
+        if "sha256" in source:
+            name = source.get("path") or source.get("file") or source.get("name")
+            yield {"path": str(name), "sha256": str(source["sha256"])}
+        for value in source.values():
+            yield from _hashed(value)
+    elif isinstance(source, list | tuple):
+        for value in source:
+            yield from _hashed(value)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "codesign": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    former = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(former)
