@@ -26,8 +26,8 @@ __all__ = ["DensityModel", "Occupancies", "density_models"]
 class Occupancies(NamedTuple):
     """Numbers of nonzeros in ascending order with their probabilities (all positive)."""
 
-    counts: tuple[int, ...]
-    probabilities: tuple[float, ...]
+    counts: Sequence[int]
+    probabilities: Sequence[float]
 
 
 class DensityModel(Protocol):
@@ -88,21 +88,36 @@ class _FixedModel:
 
 @dataclass(frozen=True, slots=True)
 class _HypergeometricModel:
-    """``nonzeros`` of ``words`` lie anywhere, all arrangements being equally likely."""
+    """``nonzeros`` of ``words`` lie anywhere, all arrangements being equally likely.
+
+    In compat mode the smallest occupancy of a tile that cannot be empty (but is not the whole tensor) is what the real
+    program takes for it: 0, because an unsigned difference wraps around; and for tiles of certain sizes n, those with
+    ``1 / n * n < 1`` in doubles, so much that no occupancy is left at all.
+    """
 
     words: int
     nonzeros: int
+    compat: bool
 
     @property
     def density(self) -> float:
         return self.nonzeros / self.words
 
     def occupancies(self, tile: Sequence[int]) -> Occupancies:
-        first, probabilities = occupancy_probabilities(self.words, self.nonzeros, prod(tile))
+        words = prod(tile)
+        if self.compat and self._wraps(words) and 1 / words * words < 1:
+            return Occupancies((), ())
+        first, probabilities = occupancy_probabilities(self.words, self.nonzeros, words)
         return Occupancies(tuple(range(first, first + len(probabilities))), probabilities)
 
     def least(self, tile: Sequence[int]) -> int:
-        return max(0, prod(tile) - (self.words - self.nonzeros))
+        words = prod(tile)
+        if self.compat and self._wraps(words):
+            return 0
+        return max(0, words - (self.words - self.nonzeros))
+
+    def _wraps(self, words: int) -> bool:
+        return self.words - self.nonzeros < words < self.words
 
     def most(self, tile: Sequence[int]) -> int:
         return min(prod(tile), self.nonzeros)
@@ -114,8 +129,11 @@ class _HypergeometricModel:
         return empty_probabilities(words, nonzeros[0], len(nonzeros), prod(tile))
 
 
-def density_models(problem: Problem) -> tuple[DensityModel, ...]:
+def density_models(problem: Problem, *, compat: bool) -> tuple[DensityModel, ...]:
     """One model a dataspace.
+
+    Args:
+        compat: with the real program's mistakes (see ``_HypergeometricModel``).
 
     Raises:
         InputError: a banded density on a tensor that is no square matrix.
@@ -128,5 +146,5 @@ def density_models(problem: Problem) -> tuple[DensityModel, ...]:
         elif isinstance(density, Banded):
             models.append(BandedModel.of(dataspace, problem, density.band_width))
         else:
-            models.append(_HypergeometricModel(words, ceil(density.density * words)))
+            models.append(_HypergeometricModel(words, ceil(density.density * words), compat))
     return tuple(models)

@@ -113,7 +113,7 @@ def access_energy_pJ(
         scalars = getattr(activity, f"{kind}s")
         bits = getattr(activity, f"metadata_{kind}_bits")
         for fate in _FATES:
-            count = ceil(ceil(getattr(scalars, fate) / storage.block_size) * activity.vector_ratio)
+            count = ceil(getattr(scalars, fate) / storage.block_size) * activity.vector_ratio
             if count:
                 total += count * prices.storage(storage.name, kind, fate)
             moved = getattr(bits, fate)

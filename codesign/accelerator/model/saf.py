@@ -194,23 +194,23 @@ def _condition_tile(
     """Extents of the condition tensor's tile that one target access meets; None if the condition has no effect."""
     meeting, moving = problem.dataspaces[condition], problem.dataspaces[target]
     inside, mold = list(leader.inside), list(leader.mold)
-    if not leader.scalar:
-        shared = moving.dimensions & meeting.dimensions
-        factors: dict[int, int] = {}
-        for loop in leader.relevant:
-            if leader.target.spatial and factors and loop.dimension in meeting.dimensions:
-                return None
-            if loop.dimension in shared:
-                factors[loop.dimension] = factors.get(loop.dimension, 1) * loop.bound
-        together = prod(factors.values())
-        spread: float = ceil(block_size / (moving.tile_size(inside) / together))
-        for dimension in sorted(factors):
-            shrink = factors[dimension] / spread
-            mold[dimension] = ceil(mold[dimension] / shrink)
-            spread = spread / factors[dimension]
-        if spread > 1:
-            dimension = leader.target.dimension
-            mold[dimension] = int(mold[dimension] * spread)
+    shared = moving.dimensions & meeting.dimensions
+    factors: dict[int, int] = {}
+    for loop in () if leader.scalar else leader.relevant:
+        if leader.target.spatial and factors and loop.dimension in meeting.dimensions:
+            return None
+        if loop.dimension in shared:
+            factors[loop.dimension] = factors.get(loop.dimension, 1) * loop.bound
+    # One access brings a whole block: it is saved only if all words of the block are.
+    together = prod(factors.values())
+    spread: float = ceil(block_size / (moving.tile_size(inside) / together))
+    for dimension in sorted(factors):
+        shrink = factors[dimension] / spread
+        mold[dimension] = ceil(mold[dimension] / shrink)
+        spread = spread / factors[dimension]
+    if spread > 1:
+        dimension = leader.target.dimension
+        mold[dimension] = int(mold[dimension] * spread)
     return tuple(
         1 + sum(abs(term.coefficient) * (mold[term.dimension] - 1) for term in rank) for rank in meeting.ranks
     )

@@ -174,6 +174,7 @@ def _finish(
         metadata_fill_bits=_bits(level, "fill"),
         metadata_update_bits=_bits(level, "update"),
         metadata_bits=tile.metadata_bits,
+        vector_ratio=tile.vector_ratio,
         decompressions=level.data["fill"].random if unpacks else 0,
         compressions=parent.data["update"].random if packs and parent is not None else 0,
     )

@@ -57,7 +57,7 @@ def run_sparse(
         InputError: names that do not exist, contradictory formats, or something that is not modelled.
     """
     loops = complete_loops(mapping)
-    models = density_models(problem)
+    models = density_models(problem, compat=compat)
     tiles: list[dict[int, TileSparsity]] = []
     for index in range(len(problem.dataspaces)):
         found = _tiles(index, architecture, problem, nest, loops, accesses, models[index], sparse, compat)
@@ -125,7 +125,8 @@ def _tiles(
         tile = accesses[level][index]
         parent = layouts[tile.parent] if tile.parent is not None else None
         extents = nest.extents(level)
-        found[level] = tile_sparsity(tile, extents, dataspace, model, layouts[level], parent, compat)
+        block = architecture.storage[level].block_size
+        found[level] = tile_sparsity(tile, extents, dataspace, model, layouts[level], parent, block, compat)
     return found
 
 
