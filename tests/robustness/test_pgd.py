@@ -49,7 +49,7 @@ def lowest_score(weight: torch.Tensor, bias: float, image: torch.Tensor, norm: N
     return float(weight @ image.flatten() + bias - eps * dual)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=16)
 @given(norms, st.integers(0, 10_000), st.sampled_from([1, 3, 20]), st.booleans())
 def test_a_linear_model_is_attacked_to_the_closed_form(norm: Norm, seed: int, steps: int, random_start: bool) -> None:
     draw = torch.Generator().manual_seed(seed)
