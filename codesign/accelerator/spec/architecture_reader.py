@@ -20,6 +20,7 @@ __all__ = ["linearise"]
 
 _DUMMY: Mapping[str, object] = MappingProxyType({"width": 1, "depth": 1, "datawidth": 1, "technology": -1})
 _CYCLE = "global_cycle_seconds"
+_UNKNOWN_CYCLE = 1e-9
 
 
 def linearise(tree: Branch, variables: Mapping[str, object]) -> tuple[Architecture, tuple[str, ...]]:
@@ -125,8 +126,8 @@ class _Placer:
         name = first.name if first is not None and first.kind == "container" else "top"
         cycle = self._compute.attributes.get(_CYCLE)
         if not isinstance(cycle, int | float) or cycle <= 0:
-            self._warnings.append(f"{_CYCLE} is not given: times in seconds assume cycles of 1 ns")
-            cycle = 1e-9
+            # Counts need no time; `Design.cycle_seconds` is the error for whoever does.
+            cycle = _UNKNOWN_CYCLE
         top = dict(self._variables) | (dict(first.values) if first is not None and first.kind == "container" else {})
         architecture = Architecture(
             name=name,
