@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
@@ -28,6 +30,18 @@ _RENAMED = ((".mlp.linear_1.", ".mlp.0."), (".mlp.linear_2.", ".mlp.3."))
 # A counter that only batch norm with momentum None reads; checkpoints older than it lack it.
 _OPTIONAL = "num_batches_tracked"
 _SHOWN_KEYS = 8
+_SHOWN_CHARACTERS = 200
+# How torch names an object that it refuses to make.
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+# Training scripts keep a best accuracy that is a NumPy scalar beside the weights. NumPy 1 and 2 name its constructor
+# differently.
+_SCALAR = np.float64(0).__reduce__()[0]
+_NUMPY_SCALARS: list[Any] = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +90,19 @@ def _parse_safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
 def _parse_torch(path: Path) -> Mapping[str, Tensor]:
     _refuse_torchscript(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            raise InputError(
-                "a checkpoint must hold tensors in plain containers, no Python objects",
-                got=_objects(error),
-                path=path,
-                key="--checkpoint",
-                fix="save it again as torch.save(model.state_dict(), path)",
-            ) from error
-        raise _damaged("a file that torch.save wrote", path, error) from error
+        named = _GLOBAL.search(str(error))
+        if named is None:
+            raise _damaged("a file that torch.save wrote", path, error) from error
+        raise InputError(
+            "a checkpoint must hold tensors in plain containers, no Python objects",
+            got=named[1],
+            path=path,
+            key="--checkpoint",
+            fix="save it again as torch.save(model.state_dict(), path)",
+        ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
         raise _damaged("a file that torch.save wrote", path, error) from error
     return _unnested(content, path)
@@ -107,21 +123,21 @@ def _refuse_torchscript(path: Path) -> None:
             )
 
 
-def _objects(error: pickle.UnpicklingError) -> str:
-    """The part of torch's long message that names the object."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    unsupported = next((line for line in lines if "Unsupported" in line), lines[0])
-    return unsupported.partition("Unsupported ")[2].partition(" was not")[0] or unsupported
-
-
 def _damaged(what: str, path: Path, error: Exception) -> InputError:
     return InputError(
         f"the checkpoint must be {what}",
-        got=(str(error).splitlines() or [type(error).__name__])[0],
+        got=_summary(error),
         path=path,
         key="--checkpoint",
         fix="it is damaged, truncated or of another kind; get it again",
     )
+
+
+def _summary(error: Exception) -> str:
+    """One short line of an error; torch's own are pages of advice that does not apply here."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "an incomplete or foreign pickle"
+    return (str(error).splitlines() or [type(error).__name__])[0][:_SHOWN_CHARACTERS]
 
 
 def _unnested(content: Any, path: Path) -> Mapping[str, Tensor]:
