@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codesign.errors import InputError
+
+if TYPE_CHECKING:
+    from codesign.evaluation.record import Record
 
 __all__ = ["report"]
 
@@ -31,9 +34,8 @@ def report(
     from codesign.evaluation.record import Record
     from codesign.report import combine, run_labels, write_comparison
 
-    records = dict(zip(run_labels(runs), (Record.load(run) for run in runs), strict=True))
-    written = write_comparison(records, folder)
-    comparison = combine(records)
+    comparison = combine(dict(zip(run_labels(runs), (Record.load(run) for run in runs), strict=True)))
+    written = write_comparison(comparison, folder)
     if json is not None:
         from codesign.report.tables import write_summary_json
 
@@ -43,12 +45,19 @@ def report(
     for remark in comparison.remarks:
         typer.echo(f"codesign: warning: {remark}", err=True)
     if not quiet:
-        from rich.console import Console
-
-        from codesign.report import terminal_table
-
-        Console().print(terminal_table(comparison.record))
+        _show(comparison.record)
         typer.echo(f"wrote {len(written)} files; open {folder / 'report.html'}")
+
+
+def _show(record: Record) -> None:
+    from rich.console import Console
+
+    from codesign.report.tables import footnotes, terminal_table
+
+    console = Console()
+    console.print(terminal_table(record))
+    for note in footnotes(record):
+        console.print(note, style="dim", markup=False, highlight=False)
 
 
 def _destination(runs: list[Path], out: Path | None) -> Path:

@@ -42,8 +42,10 @@ def _require_model(model: ModelRecord, architectures: set[str]) -> None:
     for accuracy in (model.robustness.clean, *model.robustness.attacks, model.robustness.robust):
         _require_accuracy(accuracy, f"{at}.robustness.{accuracy.name}")
     for layer in model.layers:
-        densities = {"weight_density": layer.weight_density, **layer.input_density}
-        for key, share in densities.items():
+        shares: dict[str, float | None] = {"weight_density": layer.weight_density}
+        shares |= {f"input_density.{kind}": share for kind, share in layer.input_density.items()}
+        shares |= {f"nonzero_input_mac_share.{kind}": share for kind, share in layer.nonzero_input_mac_share.items()}
+        for key, share in shares.items():
             if share is not None:
                 _require_number(share, f"{at}.layers.{layer.name}.{key}", high=1.0)
     layers = {layer.name for layer in model.layers}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,22 +14,19 @@ from codesign.report.numbers import count_text
 
 __all__ = ["Comparison", "combine", "run_labels"]
 
-# Keys of an evaluation's config that say where files are, not what was measured.
-_PLACES = frozenset({"data_dir", "out", "folder", "path"})
-
 _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """``record`` holds every model and architecture of ``runs`` (label -> record).
+    """``record`` holds every model and architecture of ``runs`` (label -> record; empty if it is a single run).
 
     ``not_comparable`` says why accuracies of different runs must not be compared: data, images or attacks differ.
     ``remarks`` are differences that a reader must know of.
     """
 
     record: Record
-    runs: Mapping[str, Record]
+    runs: Mapping[str, Record] = field(default_factory=dict)
     not_comparable: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -65,7 +62,7 @@ def combine(runs: Mapping[str, Record]) -> Comparison:
         if not record.models:
             raise InputError("a run holds at least one model", got="none", key=f"{label}: models")
     if len(runs) == 1:
-        return Comparison(next(iter(runs.values())), runs)
+        return Comparison(next(iter(runs.values())))
     changed = _changed_architectures(runs)
     counts = Counter(model.name for record in runs.values() for model in record.models)
     first = next(iter(runs.values()))
@@ -120,11 +117,15 @@ def _renamed(model: ModelRecord, label: str, *, twice: bool, changed: frozenset[
 
 def _obstacles(runs: Mapping[str, Record]) -> Iterator[str]:
     """Why accuracies of these runs must not be compared, one sentence each."""
-    data = {label: _data(record) for label, record in runs.items()}
-    unknown = [label for label, value in data.items() if not value]
+    names = {label: str(record.config.get("data") or "") for label, record in runs.items()}
+    unknown = [label for label, name in names.items() if not name]
     if unknown:
         yield f"The data set is not recorded in {', '.join(unknown)}, so it was not checked that the runs agree on it."
-    yield from _disagreement("data sets", {label: value for label, value in data.items() if value})
+    named = {label: name for label, name in names.items() if name}
+    yield from _disagreement("data sets", named)
+    if len(set(named.values())) == 1:
+        hashes = {label: _data_hashes(record) for label, record in runs.items()}
+        yield from _disagreement("data files, by sha256,", {label: text for label, text in hashes.items() if text})
     yield from _disagreement("image counts", {label: _counts(record) for label, record in runs.items()})
     yield from _disagreement("attacks", {label: _attacks(record) for label, record in runs.items()})
 
@@ -144,12 +145,9 @@ def _disagreement(subject: str, values: Mapping[str, str]) -> Iterator[str]:
         yield f"The runs differ in their {subject} ({listed})."
 
 
-def _data(record: Record) -> str:
-    """The config's ``data`` entry as text, without the folders in it; empty if there is none."""
-    data = record.config.get("data")
-    if isinstance(data, Mapping):
-        return ", ".join(f"{key}={data[key]}" for key in sorted(data, key=str) if key not in _PLACES)
-    return "" if data is None else str(data)
+def _data_hashes(record: Record) -> str:
+    """The beginnings of the hashes of the data set's files; empty if there are none."""
+    return ", ".join(sorted(item["sha256"][:12] for item in record.inputs if item.get("role") == "data"))
 
 
 def _counts(record: Record) -> str:

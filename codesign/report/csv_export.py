@@ -33,7 +33,15 @@ def layers_csv(record: Record, path: Path) -> None:
             (
                 *("model", "architecture", "input_kind", "layer", "kind"),
                 *(f"bound_{key}" for key in bounds),
-                *("weight_density", "input_density", *_MEASURES, "latency_ms", "bound_by", "mapping"),
+                *(
+                    "weight_density",
+                    "input_density",
+                    "nonzero_input_mac_share",
+                    *_MEASURES,
+                    "latency_ms",
+                    "bound_by",
+                    "mapping",
+                ),
                 *(f"energy_{key}_uJ" for key in components),
             )
         )
@@ -56,8 +64,12 @@ def layers_csv(record: Record, path: Path) -> None:
                     )
 
 
-def _densities(layer: LayerRecord, input_kind: str) -> tuple[float | str, float | str]:
-    return ("" if layer.weight_density is None else layer.weight_density, layer.input_density.get(input_kind, ""))
+def _densities(layer: LayerRecord, input_kind: str) -> tuple[float | str, ...]:
+    return (
+        "" if layer.weight_density is None else layer.weight_density,
+        layer.input_density.get(input_kind, ""),
+        layer.nonzero_input_mac_share.get(input_kind, ""),
+    )
 
 
 def _energies(hardware: LayerHardware, components: Iterable[str]) -> tuple[float | str, ...]:

@@ -24,7 +24,7 @@ __all__ = ["LooseTable", "loose_table", "render_html"]
 _KNOWN_KEYS = (
     *("id", "state", "operator", "component", "action", "name", "kind", "count", "treatment", "reason"),
     *("energy_pJ", "words_read", "words_written", "energy_uJ", "source", "scaling", "confidence", "detail"),
-    *("role", "path", "sha256"),
+    *("attack", "role", "path", "sha256"),
 )
 
 
@@ -68,7 +68,7 @@ def render_html(comparison: Comparison, figures: Sequence[ReportFigure]) -> str:
         .get_template("report.html.j2")
         .render(
             record=record,
-            runs=comparison.runs,
+            runs=comparison.runs or {"": record},
             not_comparable=comparison.not_comparable,
             remarks=comparison.remarks,
             inconsistencies=inconsistencies(record),

@@ -163,15 +163,14 @@ def terminal_table(record: Record) -> Table:
     """The summary for ``rich.console.Console.print``, fit for 80 columns; names are never read as markup.
 
     One row per architecture under the name of its model, one line per input kind. Cycles, MACs and utilisation are left
-    to the other forms.
+    to the other forms. Print ``footnotes`` below it.
     """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     columns = [column for column in SUMMARY_COLUMNS if column.terminal]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, caption=Text("\n".join(footnotes(record))))
-    table.caption_justify = "left"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     table.add_column("model and\narchitecture", overflow="fold")
     for column in columns:
         table.add_column(

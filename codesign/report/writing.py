@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from codesign.errors import InputError
 from codesign.evaluation.record import Record
 from codesign.report.checks import require_reportable
-from codesign.report.comparison import Comparison, combine
+from codesign.report.comparison import Comparison
 from codesign.report.csv_export import layers_csv
 from codesign.report.figures import build_figures, write_figures
 from codesign.report.html import render_html
@@ -30,17 +29,16 @@ def write_report(record: Record, folder: Path) -> tuple[Path, ...]:
     Raises:
         InputError: the record cannot be reported (see ``checks.require_reportable``), or ``folder`` is no folder.
     """
-    return write_comparison({folder.resolve().name: record}, folder)
+    return write_comparison(Comparison(record), folder)
 
 
-def write_comparison(runs: Mapping[str, Record], folder: Path) -> tuple[Path, ...]:
+def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     """``write_report`` of several runs side by side, with a warning where they are not comparable.
 
     Args:
-        runs: label -> record, in the order of the report.
+        comparison: what ``combine`` made of them.
         folder: where to write; made if need be.
     """
-    comparison = combine(runs)
     require_reportable(comparison.record)
     if folder.exists() and not folder.is_dir():
         raise InputError("a report is written into a folder", got="a file", path=folder, key="--out")

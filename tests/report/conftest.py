@@ -70,13 +70,14 @@ def _layer(random: Random, name: str, c: int, m: int, size: int, kernel: int) ->
         macs=m * c * size * size * kernel * kernel,
         weight_density=random.uniform(0.95, 1.0),
         input_density={"clean": clean, "adversarial": min(1.0, clean * random.uniform(0.97, 1.15))},
+        nonzero_input_mac_share={"clean": 0.95 * clean, "adversarial": min(1.0, 0.97 * clean)},
     )
 
 
 def _layer_hardware(random: Random, layer: LayerRecord, architecture: str, kind: InputKind) -> LayerHardware:
     shares, skips, _cycle, _area = ARCHITECTURES[architecture]
     density = layer.input_density[kind]
-    useless = round(layer.macs * (1 - density))
+    useless = round(layer.macs * (1 - layer.nonzero_input_mac_share[kind]))
     energy = layer.macs * random.uniform(3e-6, 9e-6) * (0.5 + 0.5 * density)
     return LayerHardware(
         layer=layer.name,
@@ -102,7 +103,7 @@ def _hardware(
         {"name": name, "kind": "pooling", "words_read": words, "words_written": words // 4, "energy_uJ": words * 1e-4}
         for name, words in (("stage3.0.add", 3136), ("pool", 3136))
     )
-    traffic_uJ = sum(float(row["energy_uJ"]) for row in traffic)
+    traffic_uJ = sum(words * 1e-4 for words in (3136, 3136))
     cycles = sum(row.latency_cycles for row in rows)
     components = {name: sum(row.energy_by_component_uJ[name] for row in rows) for name in shares}
     return HardwareRecord(
@@ -179,8 +180,8 @@ def build_record(seed: int = 7, names: tuple[str, ...] = ("natural", "pgd-advers
         "seed": 0,
         "versions": {"codesign": "0.1.0", "torch": "2.13.0", "python": "3.11.2"},
         "inputs": (
-            {"path": "fashion_mnist_1k.npz", "sha256": "ab" * 32},
-            {"path": "natural.safetensors", "sha256": "cd" * 32},
+            {"role": "data", "path": "fashion_mnist_1k.npz", "sha256": "ab" * 32},
+            {"role": "model natural", "path": "natural.safetensors", "sha256": "cd" * 32},
         ),
         "models": tuple(
             _model(random, name, 912 - 38 * index, min(800, 21 + 436 * index)) for index, name in enumerate(names)

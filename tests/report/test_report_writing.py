@@ -59,7 +59,9 @@ def test_report_is_page_table_and_figures_beside_the_run(record: Record, tmp_pat
 def test_report_is_the_same_every_time_and_replaces_an_older_one(make_record: Maker, tmp_path: Path) -> None:
     record = make_record(names=("only",))
     out = tmp_path / "out"
-    write_report(make_record(names=("another",)), out)
+    (out / "figures").mkdir(parents=True)
+    for older in ("report.html", "figures/macs.png", "figures/layers_3_another.png", "figures/layers_3_another.svg"):
+        (out / older).write_text("older", encoding="utf-8")
     (out / "figures" / "mine.txt").write_text("kept", encoding="utf-8")
     write_report(record, out)
     fresh = tmp_path / "fresh" / "out"
@@ -151,13 +153,16 @@ def test_one_run_stays_as_it_is(record: Record) -> None:
     assert comparison.record is record
 
 
-@pytest.mark.parametrize("part", ["data", "images", "attack"])
+@pytest.mark.parametrize("part", ["data", "files", "images", "attack"])
 def test_runs_that_differ_are_called_not_comparable(make_record: Maker, part: str) -> None:
     one, other = make_record(names=("natural",)), make_record(names=("robust",))
     model = other.models[0]
     robustness = model.robustness
     if part == "data":
         other, expected = replace(other, config={**other.config, "data": "cifar10"}), "a: fashion_mnist_1k; b: cifar10"
+    elif part == "files":
+        inputs = ({"role": "data", "path": "fashion_mnist_1k.npz", "sha256": "12" * 32}, *other.inputs[1:])
+        other, expected = replace(other, inputs=inputs), "a: abababababab; b: 121212121212"
     elif part == "images":
         robustness = replace(robustness, clean=replace(robustness.clean, correct=90, total=100))
         other, expected = replace(other, models=(replace(model, robustness=robustness),)), "a: 1,000; b: 100"
