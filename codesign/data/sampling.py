@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import numpy.typing as npt
 
 from codesign.data.images import ImageSet
 from codesign.errors import InputError
@@ -19,6 +22,9 @@ def sample(image_set: ImageSet, n: int, seed: int | None = None) -> ImageSet:
         seed: None takes the first n images, as published figures on subsets do. A seed draws at random without
             replacement, every class in proportion to its share in the set (largest remainders), in the set's order.
 
+    Returns:
+        The part; its source says how it was drawn.
+
     Raises:
         InputError: n is below 1 or above the number of images.
     """
@@ -29,8 +35,13 @@ def sample(image_set: ImageSet, n: int, seed: int | None = None) -> ImageSet:
             key="--images",
             fix="leave it out to take all",
         )
-    if seed is None:
-        return image_set.take(np.arange(n, dtype=np.int64))
+    chosen = np.arange(n, dtype=np.int64) if seed is None else _stratified(image_set, n, seed)
+    part = image_set.take(chosen)
+    return replace(part, source={**part.source, "sample": {"images": n, "of": len(image_set), "seed": seed}})
+
+
+def _stratified(image_set: ImageSet, n: int, seed: int) -> npt.NDArray[np.int64]:
+    """Positions of a random sample with the set's class shares, in the set's order."""
     rng = np.random.default_rng(seed)
     classes = len(image_set.class_names)
     sizes = np.bincount(image_set.labels, minlength=classes)
@@ -43,4 +54,4 @@ def sample(image_set: ImageSet, n: int, seed: int | None = None) -> ImageSet:
         rng.choice(np.flatnonzero(image_set.labels == label), size=int(counts[label]), replace=False)
         for label in range(classes)
     ]
-    return image_set.take(np.sort(np.concatenate(drawn)).astype(np.int64))
+    return np.sort(np.concatenate(drawn)).astype(np.int64)

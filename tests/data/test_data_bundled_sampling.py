@@ -65,6 +65,7 @@ def test_seeded_sample_is_stratified_and_reproducible(case: tuple[ImageSet, int]
 def test_sample_without_seed_takes_the_first() -> None:
     chosen = sample(image_set([0, 1, 0, 1, 0], 2), 3)
     assert chosen.images.reshape(-1).tolist() == [0, 1, 2]
+    assert chosen.source["sample"] == {"images": 3, "of": 5, "seed": None}
 
 
 def test_seeds_differ() -> None:
