@@ -71,7 +71,7 @@ def dense_activity(accesses: Accesses) -> Activity:
         updates=Fates(accesses.updates),
         temporal_reductions=accesses.temporal_reductions,
         capacity_words=accesses.size,
-        average_replication=float(accesses.replication) if accesses.size else 0.0,
+        average_replication=float(accesses.replication),
     )
 
 

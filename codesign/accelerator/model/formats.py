@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 
 from codesign.accelerator.model.density_models import DensityModel
@@ -16,12 +17,12 @@ from codesign.accelerator.spec.problem import Dataspace, Problem
 from codesign.accelerator.spec.sparse import Format, Rank, TensorFormat
 from codesign.errors import InputError
 
-__all__ = ["Layout", "MappedRank", "RanksExceeded", "Units", "layout_of", "tile_metadata", "uncompressed"]
+__all__ = ["Layout", "MappedRank", "RanksExceededError", "Units", "layout_of", "tile_metadata", "uncompressed"]
 
 _COMPRESSED = ("CP", "B", "RLE")
 
 
-class RanksExceeded(Exception):
+class RanksExceededError(Exception):
     """The mapping needs more ranks than the format has (an illegal mapping, not bad input)."""
 
 
@@ -113,12 +114,12 @@ def layout_of(
         child: layout of that inner level if its tile has more than one word.
 
     Raises:
-        RanksExceeded: loops are left over.
+        RanksExceededError: loops are left over.
         InputError: the ranks contradict each other.
     """
     ranks = tuple(reversed(form.ranks))  # lowest first
     squeezed = [rank.format in _COMPRESSED for rank in ranks]
-    if any(high and not low for low, high in zip(squeezed, squeezed[1:], strict=False)):
+    if any(high and not low for low, high in pairwise(squeezed)):
         raise InputError(
             "a compressed rank cannot lie above an uncompressed one",
             got=[rank.format for rank in form.ranks],
@@ -132,7 +133,7 @@ def layout_of(
     if pretiled:
         assert child is not None
         if len(child.ranks) > len(ranks):
-            raise RanksExceeded
+            raise RanksExceededError
         done = [
             MappedRank(rank.format, *_rank_bits(rank, storage), lower.bounds, lower.upper, lower.fiber)
             for rank, lower in zip(ranks, child.ranks, strict=False)
@@ -196,7 +197,7 @@ def _assign(
             taken[number].append(queue[0])
             queue = queue[1:]
     if any(loops[position].bound > 1 for position in queue):
-        raise RanksExceeded
+        raise RanksExceededError
     return taken
 
 

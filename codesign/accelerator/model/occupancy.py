@@ -108,7 +108,7 @@ def tile_sparsity(
         average_replication=tile.replication * share,
         capacity_words=model.most(ranks) if packed else tile.size,
         metadata_bits=bits,
-        vector_ratio=_vector_ratio(layout, words, expected / words, block, Occupancies(counts, probabilities)),
+        vector_ratio=_vector_ratio(layout, words, expected / words, block, occupancies),
     )
 
 

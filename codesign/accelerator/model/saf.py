@@ -70,7 +70,18 @@ def find_savings(
                 if entry.level == storage.name:
                     for action in entry.actions:
                         if action.kind == kind:
-                            _apply(action.options, kind, level, architecture, problem, loops, accesses, models, worth, found)
+                            _apply(
+                                action.options,
+                                kind,
+                                level,
+                                architecture,
+                                problem,
+                                loops,
+                                accesses,
+                                models,
+                                worth,
+                                found,
+                            )
     unknown = [entry.level for entry in sparse.levels if entry.level not in names]
     if unknown:
         raise InputError(
@@ -148,9 +159,7 @@ class _Leader:
     scalar: bool
 
 
-def _leader(
-    loops: tuple[tuple[CompleteLoop, ...], ...], target: Dataspace, level: int, child: int | None
-) -> _Leader:
+def _leader(loops: tuple[tuple[CompleteLoop, ...], ...], target: Dataspace, level: int, child: int | None) -> _Leader:
     first = 0 if child is None else child + 1
     below = [loop for row in loops[:first] for loop in row]
     scanned = [loop for row in loops[first : level + 1] for loop in row]
@@ -211,6 +220,4 @@ def _condition_tile(
     if spread > 1:
         dimension = leader.target.dimension
         mold[dimension] = int(mold[dimension] * spread)
-    return tuple(
-        1 + sum(abs(term.coefficient) * (mold[term.dimension] - 1) for term in rank) for rank in meeting.ranks
-    )
+    return tuple(1 + sum(abs(term.coefficient) * (mold[term.dimension] - 1) for term in rank) for rank in meeting.ranks)

@@ -57,7 +57,7 @@ def combine(
         tiles, saved: by level.
         compat: with the real program's mistakes (a negative probability wraps around, metadata lists are mixed up).
     """
-    levels = {index: _start(dataspace, accesses[index], tile) for index, tile in tiles.items()}
+    levels = {index: _start(accesses[index], tile) for index, tile in tiles.items()}
     warnings: list[str] = []
     outer: float | None = None
     order = sorted(saved, reverse=True)
@@ -76,9 +76,7 @@ def combine(
         stop = order[position + 1] if position + 1 < len(order) else -1
         _vanish(levels, index, stop, probability)
         outer = probability
-    activities = {
-        index: _finish(level, dataspace, storage[index], _parent(levels, level), saved) for index, level in levels.items()
-    }
+    activities = {index: _finish(level, dataspace, _parent(levels, level), saved) for index, level in levels.items()}
     innermost = order[-1] if order else None
     leader = None
     if innermost is not None and not dataspace.read_write:
@@ -86,7 +84,7 @@ def combine(
     return Column(activities, leader, tuple(warnings))
 
 
-def _start(dataspace: Dataspace, accesses: Accesses, tile: TileSparsity) -> _Level:
+def _start(accesses: Accesses, tile: TileSparsity) -> _Level:
     level = _Level(accesses, tile, reductions=accesses.temporal_reductions)
     for kind in _KINDS:
         count = getattr(accesses, f"{kind}s")
@@ -154,9 +152,7 @@ def _parent(levels: dict[int, _Level], level: _Level) -> _Level | None:
     return levels.get(level.accesses.parent) if level.accesses.parent is not None else None
 
 
-def _finish(
-    level: _Level, dataspace: Dataspace, storage: Storage, parent: _Level | None, saved: dict[int, Saved]
-) -> Activity:
+def _finish(level: _Level, dataspace: Dataspace, parent: _Level | None, saved: dict[int, Saved]) -> Activity:
     accesses, tile = level.accesses, level.tile
     reductions = level.reductions
     if saved and accesses.updates:

@@ -12,10 +12,10 @@ from codesign.accelerator.model.activity import Activity, ComputeActivity, Fates
 from codesign.accelerator.model.compute_sparsity import Operand, compute_fates
 from codesign.accelerator.model.density_models import DensityModel, density_models
 from codesign.accelerator.model.energy import Prices
-from codesign.accelerator.model.formats import Layout, RanksExceeded, layout_of, uncompressed
+from codesign.accelerator.model.formats import Layout, RanksExceededError, layout_of, uncompressed
 from codesign.accelerator.model.nest import Nest
 from codesign.accelerator.model.occupancy import TileSparsity, tile_sparsity
-from codesign.accelerator.model.saf import CompleteLoop, Saved, complete_loops, find_savings
+from codesign.accelerator.model.saf import CompleteLoop, complete_loops, find_savings
 from codesign.accelerator.model.sparse import Column, combine, metadata_words
 from codesign.accelerator.result import Infeasible
 from codesign.accelerator.spec.architecture import Architecture
@@ -118,7 +118,7 @@ def _tiles(
                 [loop for row in loops[first : level + 1] for loop in row],
                 layouts[child] if child is not None and accesses[child][index].size > 1 else None,
             )
-        except RanksExceeded:
+        except RanksExceededError:
             return _ranks_exceeded(architecture.storage[level].name, dataspace.name, form)
     found = {}
     for level in held:
