@@ -208,7 +208,7 @@ def _cases_table(outcomes: Sequence[_Outcome]) -> Table:
             )
             table.add_row(outcome.name, *numbers, "")
         else:
-            table.add_row(outcome.name, "", "", "", _why(outcome))
+            table.add_row(outcome.name, "", "", "", getattr(outcome.result, "message", "bad input"))
     return table
 
 
@@ -233,10 +233,6 @@ def _levels_table(outcome: _Outcome) -> Table:
     for what, count in (("done", computes.actual), ("gated", computes.gated), ("skipped", computes.skipped)):
         energy = f"{computes.energy_pJ:,.2f}" if what == "done" else ""
         table.add_row("compute", f"({what})", f"{count:,}", "", "", "", energy)
-    totals = (
-        f"cycles {result.cycles:,}",
-        f"energy {result.energy_pJ:,.2f} pJ",
-        f"utilization {result.utilization:.4f}",
-    )
-    table.caption, table.caption_justify = "   ".join(totals), "left"
+    energy, utilization = f"energy {result.energy_pJ:,.2f} pJ", f"utilization {result.utilization:.4f}"
+    table.caption, table.caption_justify = f"cycles {result.cycles:,}   {energy}   {utilization}", "left"
     return table

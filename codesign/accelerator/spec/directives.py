@@ -6,7 +6,7 @@ A directive is still bound to no problem here: its keys are checked, its dimensi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from codesign.accelerator.spec.document import check_version
@@ -17,7 +17,7 @@ from codesign.errors import did_you_mean
 
 __all__ = ["Directive", "mapping_directives", "node_directives", "target_directives"]
 
-DirectiveKind = Literal["temporal", "spatial", "dataspace", "utilization"]
+DirectiveKind = Literal["temporal", "spatial", "dataspace", "utilization", "idle"]
 
 _KINDS: Mapping[str, DirectiveKind] = {
     "temporal": "temporal",
@@ -35,12 +35,17 @@ _MEANINGFUL_IF_EMPTY = frozenset({"factors_only", "must_iterate_over_dataspaces"
 
 @dataclass(frozen=True, eq=False)
 class Directive:
-    """One statement about one node: its keys are known, ``type`` and ``target`` are taken off."""
+    """One statement about one node: its keys are known, ``type`` and ``target`` are taken off.
+
+    An "idle" directive is one that the real mapper writes for a spatial dummy's loops in time or its dataspaces: it
+    may only say that there are none. ``constraint`` is False for what stands in a mapping.
+    """
 
     site: Site
     kind: DirectiveKind
     node: Node
     entries: Mapping[str, Node]
+    constraint: bool = True
 
 
 def node_directives(sites: Sites) -> Iterator[Directive]:
@@ -69,7 +74,8 @@ def target_directives(sections: Sequence[Node], sites: Sites) -> Iterator[Direct
 def mapping_directives(sections: Sequence[Node], sites: Sites) -> Iterator[Directive]:
     """The entries of the top-level ``mapping``."""
     for section in sections:
-        yield from _list(section, sites)
+        for directive in _list(section, sites):
+            yield replace(directive, constraint=False)
 
 
 def _list(section: Node, sites: Sites) -> Iterator[Directive]:
@@ -82,7 +88,13 @@ def _list(section: Node, sites: Sites) -> Iterator[Directive]:
             continue
         if name not in _KINDS:
             raise place.error("the type of a directive must be known", got=name, fix=did_you_mean(name, _KINDS))
-        yield _directive(sites.find(target), _KINDS[name], node)
+        kind = _KINDS[name]
+        dummy = sites.of_dummy(target.text("the target"))
+        if dummy is None:
+            yield _directive(sites.find(target), kind, node)
+        else:
+            directive = _directive(dummy, kind, node, of_dummy=True)
+            yield directive if kind == "spatial" else replace(directive, kind="idle")
 
 
 def _refuse_overbooking(node: Node) -> None:
@@ -90,12 +102,13 @@ def _refuse_overbooking(node: Node) -> None:
         raise node.error("max_overbooked_proportion is not supported")
 
 
-def _directive(site: Site, kind: DirectiveKind, node: Node) -> Directive:
+def _directive(site: Site, kind: DirectiveKind, node: Node, *, of_dummy: bool = False) -> Directive:
     allowed = {
         "temporal": ("iteration", "temporal only"),
         "spatial": ("iteration", "spatial only"),
         "dataspace": ("dataspace",),
         "utilization": ("utilization",),
+        "idle": ("iteration", "dataspace"),
     }[kind]
     entries = {
         key: entry
@@ -104,7 +117,7 @@ def _directive(site: Site, kind: DirectiveKind, node: Node) -> Directive:
     }
     if "remainders" in entries:
         raise entries["remainders"].error("remainders belong to the real mapper's ruby search space and are not read")
-    active = site.leaf is None or site.leaf.enabled
+    active = not of_dummy and (site.leaf is None or site.leaf.enabled)
     if entries and active and kind in ("temporal", "dataspace") and site.kind in ("container", "compute", "network"):
         raise node.error(
             f"a {kind} directive must be for a storage",

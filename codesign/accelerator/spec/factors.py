@@ -1,4 +1,4 @@
-"""Loop factors and permutations as the files write them: "C=4", "P=4,3", "M<=8", "R=1 S=1", [K, M], "KM"."""
+"""Loop factors and permutations as the files write them: "C=4", "P=4,3", "M<=8", "R1 S1", [K, M], "KM"."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Factor", "dataspaces", "dimensions", "factors", "permutation"]
 
 Relation = Literal["=", "<=", ">="]
 
-_FACTOR = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|=)\s*(\d{1,18})\s*(?:,\s*(\d{1,18})(?!\s*\w*\s*[<>=]))?\s*,?")
+_FACTOR = re.compile(r"\s*([A-Za-z]+)\s*(<=|>=|=)?\s*(\d{1,18})\s*(?:,\s*(\d{1,18})(?!\s*\w*\s*[<>=]))?\s*,?")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +76,8 @@ def _from_text(node: Node, text: str, problem: Problem) -> Iterator[Factor]:
         position = match.end()
 
 
-def _relation(text: str) -> Relation:
+def _relation(text: str | None) -> Relation:
+    # The real mapper writes "C4" for "C=4".
     return "<=" if text == "<=" else ">=" if text == ">=" else "="
 
 

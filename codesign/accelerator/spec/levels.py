@@ -176,7 +176,7 @@ def _metadata(attributes: AttributeSet) -> tuple[int, int, int | None]:
     """Width, depth and word of the metadata storage; a storage of limited size needs width and depth together."""
     width = attributes.integer("metadata_storage_width", "metadata_width", least=0) or 0
     depth = attributes.integer("metadata_storage_depth", "metadata_depth", least=0) or 0
-    word = attributes.integer("metadata_datawidth", "metadata_word_bits")
+    word = attributes.integer("metadata_datawidth", "metadata_word_bits", least=0)
     block = attributes.integer("metadata_block_size") or 1
     if width and word and width % (word * block):
         raise attributes.error(

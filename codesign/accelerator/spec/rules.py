@@ -31,9 +31,14 @@ class Order:
 
 @dataclass
 class LoopRules:
-    """What is said of the temporal or the spatial loops of one node."""
+    """What is said of the temporal or the spatial loops of one node.
+
+    ``oversized`` are constraints above the bound of their dimension: the real mapper ignores them, so a mapping may say
+    otherwise; where it says nothing they hold.
+    """
 
     factors: list[Factor] = field(default_factory=list)
+    oversized: list[Factor] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     factors_only: Node | None = None
     maximize: tuple[tuple[int, ...], ...] = ()
@@ -111,11 +116,18 @@ def collect_rules(directives: Iterable[Directive], problem: Problem) -> dict[Sit
         site = rules.setdefault(directive.site, SiteRules())
         if directive.kind == "dataspace":
             _add_dataspace(site.dataspace, directive, problem)
+        elif directive.kind == "idle":
+            _check_idle(directive, problem)
         elif directive.kind == "utilization":
             least = directive.entries.get("min")
             site.min_parallelism = None if least is None else least.number("min")
         else:
             _add_loops(site.temporal if directive.kind == "temporal" else site.spatial, directive, problem)
+    for site in rules.values():
+        for loops in (site.temporal, site.spatial):
+            for factor in loops.oversized:
+                if factor.relation == "=" and not loops.mentions(factor.dimension):
+                    loops.add_factor(factor, problem)
     return rules
 
 
@@ -130,6 +142,15 @@ def _contradict(a: Factor, b: Factor) -> bool:
     if fixed.relation == "=":
         return fixed.value > limit.value if limit.relation == "<=" else fixed.value < limit.value
     return low > high
+
+
+def _check_idle(directive: Directive, problem: Problem) -> None:
+    """What is said of a spatial dummy's loops in time and dataspaces must be that there are none."""
+    entries = directive.entries
+    loops = factors(entries["factors"], problem) if "factors" in entries else ()
+    if any(factor.value > 1 for factor in loops) or entries.keys() & {"keep", "keep_only", "bypass_only"}:
+        rule = f"the level of the fan-out of {directive.site.name} has loops in space only and keeps nothing"
+        raise directive.node.error(rule, fix=f"target {directive.site.name} or an inner storage")
 
 
 def _add_dataspace(rules: KeepRules, directive: Directive, problem: Problem) -> None:
@@ -150,7 +171,10 @@ def _add_loops(rules: LoopRules, directive: Directive, problem: Problem) -> None
     for key in ("factors", "factors_only"):
         if key in entries:
             for factor in factors(entries[key], problem):
-                rules.add_factor(factor, problem)
+                if directive.constraint and factor.value > problem.bounds[factor.dimension]:
+                    rules.oversized.append(factor)
+                else:
+                    rules.add_factor(factor, problem)
     rules.factors_only = entries.get("factors_only", rules.factors_only)
     _add_iteration_macros(rules, directive, problem)
     _add_order(rules, directive, problem)

@@ -74,6 +74,11 @@ class Sites:
             sites.append(_site(node, "container", None, index, architecture))
         return cls(tuple(sites))
 
+    def of_dummy(self, name: str) -> Site | None:
+        """The site whose spatial dummy has that name, as the real mapper writes its targets; None if there is none."""
+        dummies = (site for site in self.sites if site.spatial_level is not None)
+        return next((site for site in dummies if dummy_name(site.name) == name), None)
+
     def find(self, target: Node) -> Site:
         """The site that a directive names."""
         name = target.text("the target")
