@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,9 +64,11 @@ def train(
     """
     flags = {key: value for key, value in locals().items() if key not in {"config", "quiet"} and value is not None}
     values, lines = _read(config) if config is not None else ({}, {})
-    values |= flags
-    places = {key: values.pop(key) for key in _RUN_KEYS if key in values}
-    _train(values, lines, places, config, quiet)
+    # A flag is no longer at the line where the file has the key.
+    lines = {key: line for key, line in lines.items() if key not in flags}
+    values |= {key: str(value) if isinstance(value, Path) else value for key, value in flags.items()}
+    run = _Run.from_values({key: values.pop(key) for key in _RUN_KEYS if key in values}, lines, config)
+    _train(values, lines, run, config, quiet)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
@@ -80,13 +83,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     return {key: node.value for key, node in nodes.items()}, {key: node.line for key, node in nodes.items()}
 
 
-def _train(
-    values: dict[str, Any],
-    lines: dict[str, int],
-    places: dict[str, Any],
-    config_path: Path | None,
-    quiet: bool,
-) -> None:
+def _train(values: dict[str, Any], lines: dict[str, int], run: _Run, config_path: Path | None, quiet: bool) -> None:
     import torch
     from rich.console import Console
 
@@ -95,38 +92,67 @@ def _train(
     from codesign.training.run import train as run_training
 
     config = make_training_config(values, path=config_path, lines=lines)
-    if "out" not in places:
-        raise InputError("train needs a folder for its results", key="--out", fix="give --out FOLDER")
-    if "threads" in places:
-        torch.set_num_threads(_threads(places["threads"]))
-    data_dir = Path(places["data_dir"]) if "data_dir" in places else None
-    training_set = load_dataset(config.data, data_dir=data_dir, split="train")
-    test_set = load_dataset(config.data, data_dir=data_dir, split="test")
+    if run.threads is not None:
+        torch.set_num_threads(run.threads)
+    training_set = load_dataset(config.data, data_dir=run.data_dir, split="train")
+    test_set = load_dataset(config.data, data_dir=run.data_dir, split="test")
+    device = _device(run.device)
     console = Console(stderr=True, quiet=quiet)
     with _progress(console) as bars:
         display = _Display(bars, console, config.epochs)
-        result = run_training(
-            config,
-            training_set,
-            test_set,
-            Path(places["out"]),
-            device=_device(str(places.get("device", "cpu"))),
-            resume=bool(places.get("resume", False)),
-            progress=display.step,
-            on_epoch=display.epoch,
-        )
+        try:
+            result = run_training(
+                config,
+                training_set,
+                test_set,
+                run.out,
+                device=device,
+                resume=run.resume,
+                progress=display.step,
+                on_epoch=display.epoch,
+            )
+        except KeyboardInterrupt:
+            console.print("stopped; --resume continues after the last finished epoch")
+            raise
     test = result.record["test"]
     pgd = test["pgd"]
+    attacked = f"{pgd['accuracy']:.2%} under PGD-{pgd['steps']} at eps {pgd['eps']:.4g}"
     console.print(
         f"{result.checkpoint}: epoch {result.record['selected_epoch'] + 1}; on {test['clean']['images']} test images "
-        f"{test['clean']['accuracy']:.2%} clean, {pgd['accuracy']:.2%} under PGD-{pgd['steps']} at eps {pgd['eps']:.4g}"
+        f"{test['clean']['accuracy']:.2%} clean, {attacked}",
+        soft_wrap=True,
     )
 
 
-def _threads(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError("threads must be an integer of at least 1", got=value, key="--threads")
-    return value
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Where a run reads and writes and what it runs on: nothing that changes its result."""
+
+    out: Path
+    data_dir: Path | None = None
+    device: str = "cpu"
+    threads: int | None = None
+    resume: bool = False
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any], lines: dict[str, int], config: Path | None) -> _Run:
+        """Check the values that a config file may have given with any type."""
+        kinds: dict[str, tuple[type, str]] = {
+            "out": (str, "a path"),
+            "data_dir": (str, "a path"),
+            "device": (str, "the name of a torch device"),
+            "threads": (int, "an integer of at least 1"),
+            "resume": (bool, "true or false"),
+        }
+        for key, value in values.items():
+            kind, words = kinds[key]
+            if type(value) is not kind or (key == "threads" and value < 1):
+                flag = f"--{key.replace('_', '-')}"
+                raise InputError(f"{key} must be {words}", got=value, path=config, line=lines.get(key), key=flag)
+        if "out" not in values:
+            raise InputError("train needs a folder for its results", key="--out", fix="give --out FOLDER")
+        places: dict[str, Any] = {key: Path(values[key]) for key in ("out", "data_dir") if key in values}
+        return cls(**(values | places))
 
 
 def _device(name: str) -> str:
@@ -168,5 +194,6 @@ class _Display:
         under_attack = "" if adversarial is None else f", {adversarial.fraction:.2%} under attack"
         self._console.print(
             f"epoch {report.epoch + 1}/{self._epochs}: loss {report.loss:.3f}, held-out images "
-            f"{report.validation_clean.fraction:.2%} clean{under_attack}, {report.seconds:.0f} s"
+            f"{report.validation_clean.fraction:.2%} clean{under_attack}, {report.seconds:.0f} s",
+            soft_wrap=True,
         )

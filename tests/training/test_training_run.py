@@ -206,9 +206,12 @@ def test_command_takes_values_from_file_and_flags(app: typer.Typer, data_file: P
     ("text", "message"),
     [
         ("modle: resnet20\n", r"run\.yaml:1: .*did you mean model"),
-        ("model: resnet20\nepochs: -1\n", "epochs"),
+        ("out: o\nepochs: -1\n", "epochs.*greater than or equal to 1"),
         ("model: resnet20\nmodel: resnet56\n", "model"),
         ("model: [resnet20]\n", "a number, a word, true or false"),
+        ("out: o\nresume: no\n", r"run\.yaml:2: --resume: resume must be true or false"),
+        ("out: o\nthreads: 0\n", r"run\.yaml:2: --threads: threads must be an integer"),
+        ("out: 3\n", r"run\.yaml:1: --out: out must be a path"),
     ],
 )
 def test_command_with_bad_file(app: typer.Typer, tmp_path: Path, text: str, message: str) -> None:
