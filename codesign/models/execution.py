@@ -58,8 +58,8 @@ def _stored(program: ExportedProgram) -> list[Tensor | None]:
     return values
 
 
-def run(graph: GraphTrace, images: Tensor, visit: Visitor) -> Any:
-    """The model's outputs for a batch, with ``visit`` called for every layer in execution order.
+def run(graph: GraphTrace, images: Tensor, visit: Visitor) -> list[Tensor]:
+    """The model's outputs for a batch (one tensor for most models), with ``visit`` called for every layer in execution order.
 
     Args:
         graph: from ``trace_graph``, for a module that has its weights (not on the meta device).
@@ -68,7 +68,7 @@ def run(graph: GraphTrace, images: Tensor, visit: Visitor) -> Any:
     """
     inputs = [images if value is None else value for value in _stored(graph.program)]
     with torch.no_grad():
-        return _Interpreter(graph, len(images), visit).run(*inputs)
+        return tensors_in(_Interpreter(graph, len(images), visit).run(*inputs))
 
 
 def is_deterministic(graph: GraphTrace) -> bool:
@@ -82,7 +82,7 @@ def is_deterministic(graph: GraphTrace) -> bool:
     return True
 
 
-def verify(graph: GraphTrace, module: nn.Module, images: Tensor, outputs: Any) -> None:
+def verify(graph: GraphTrace, module: nn.Module, images: Tensor, outputs: list[Tensor]) -> None:
     """Raises InputError where the graph's outputs for ``images`` are not those of the module itself.
 
     That happens when a module does something in Python that the graph cannot hold, such as counting its calls. A model
@@ -92,7 +92,7 @@ def verify(graph: GraphTrace, module: nn.Module, images: Tensor, outputs: Any) -
         return
     with evaluation_mode(module), torch.no_grad():
         expected = tensors_in(module(images))
-    for ours, theirs in zip(tensors_in(outputs), expected, strict=True):
+    for ours, theirs in zip(outputs, expected, strict=True):
         if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
             gap = f"{(ours - theirs).abs().max().item():.3g}" if ours.shape == theirs.shape else "shapes differ"
             raise InputError(
