@@ -56,19 +56,25 @@ def train(
     resume: Annotated[bool | None, typer.Option(help="Continue the run in --out if there is one.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file; every flag has its key, a flag wins.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the record (model.json) here too.")] = None,
 ) -> None:
     """Train a zoo network; leaves model.safetensors and model.json with the measured accuracies in --out.
 
     Example: codesign train --model resnet8_fmnist --data fashion_mnist --method adversarial --eps 0.1 --epochs 20
     --out runs/robust
     """
-    flags = {key: value for key, value in locals().items() if key not in {"config", "quiet"} and value is not None}
+    ignored = {"config", "quiet", "json_file"}
+    flags = {key: value for key, value in locals().items() if key not in ignored and value is not None}
     values, lines = _read(config) if config is not None else ({}, {})
     # A flag is no longer at the line where the file has the key.
     lines = {key: line for key, line in lines.items() if key not in flags}
     values |= {key: str(value) if isinstance(value, Path) else value for key, value in flags.items()}
     run = _Run.from_values({key: values.pop(key) for key in _RUN_KEYS if key in values}, lines, config)
-    _train(values, lines, run, config, quiet)
+    record_file = _train(values, lines, run, config, quiet)
+    if json_file is not None:
+        from codesign.training.state import write_atomically
+
+        write_atomically(json_file, lambda path: path.write_bytes(record_file.read_bytes()))
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
@@ -83,7 +89,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     return {key: node.value for key, node in nodes.items()}, {key: node.line for key, node in nodes.items()}
 
 
-def _train(values: dict[str, Any], lines: dict[str, int], run: _Run, config_path: Path | None, quiet: bool) -> None:
+def _train(values: dict[str, Any], lines: dict[str, int], run: _Run, config_path: Path | None, quiet: bool) -> Path:
+    """Run, show the outcome, and return the path of the record."""
     import torch
     from rich.console import Console
 
@@ -122,6 +129,7 @@ def _train(values: dict[str, Any], lines: dict[str, int], run: _Run, config_path
         f"{test['clean']['accuracy']:.2%} clean, {attacked}",
         soft_wrap=True,
     )
+    return result.record_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +154,7 @@ class _Run:
         }
         for key, value in values.items():
             kind, words = kinds[key]
-            if type(value) is not kind or (key == "threads" and value < 1):
+            if type(value) is not kind or (key == "threads" and values["threads"] < 1):
                 flag = f"--{key.replace('_', '-')}"
                 raise InputError(f"{key} must be {words}", got=value, path=config, line=lines.get(key), key=flag)
         if "out" not in values:

@@ -153,9 +153,5 @@ def _write(out: Path, trainer: Trainer, entry: ZooEntry, test: dict[str, Any], d
         "history": trainer.history,
     }
     text = json.dumps(record, indent=2) + "\n"
-    write_atomically(record_file, lambda path: _write_text(path, text))
+    write_atomically(record_file, lambda path: path.write_text(text, encoding="utf-8"))
     return TrainingResult(checkpoint, record_file, record)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -192,9 +192,12 @@ def test_command_takes_values_from_file_and_flags(app: typer.Typer, data_file: P
         encoding="utf-8",
     )
     out = tmp_path / "from_flag"
-    result = CliRunner().invoke(app, ["--config", str(settings), "--epochs", "1", "--out", str(out)])
+    copy = tmp_path / "copy.json"
+    flags = ["--config", str(settings), "--epochs", "1", "--out", str(out), "--json", str(copy)]
+    result = CliRunner().invoke(app, flags)
     assert result.exit_code == 0, result.output
     record = json.loads((out / "model.json").read_text(encoding="utf-8"))
+    assert json.loads(copy.read_text(encoding="utf-8")) == record
     assert record["config"]["epochs"] == 1
     assert record["config"]["eps"] == pytest.approx(8 / 255)
     assert record["config"]["flip"] is False
