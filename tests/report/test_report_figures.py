@@ -14,7 +14,7 @@ from PIL import Image
 
 from codesign.evaluation.record import AccuracyRecord, Record
 from codesign.report import save_figures
-from codesign.report.figures import build_figures
+from codesign.report.figures import build_figures, captions
 from codesign.report.figures.accuracy import CostPoint, _spread, accuracy_against_cost, cost_points, pareto_front
 from codesign.report.figures.energy import UNATTRIBUTED, components_by_energy, energy_by_component, mac_fates
 from codesign.report.figures.layers import input_densities, layer_costs
@@ -230,3 +230,23 @@ def test_components_of_one_panel_have_different_colours_while_there_are_enough(g
     for group in groups:
         if all(len(neighbours[name]) <= len(PALETTE) for name in group):
             assert len({chosen[name] for name in group}) == len(group)
+
+
+def test_panels_far_apart_get_their_own_axes(make_record: Maker) -> None:
+    record = make_record(names=("only",))
+    model = record.models[0]
+    large = [
+        replace(
+            entry,
+            totals=replace(entry.totals, energy_uJ=20 * entry.totals.energy_uJ),
+            energy_by_component_uJ={name: 20 * value for name, value in entry.energy_by_component_uJ.items()},
+        )
+        for entry in model.hardware[:2]
+    ]
+    apart = replace(record, models=(replace(model, hardware=(*large, *model.hardware[2:])),))
+    with drawing():
+        near, far = energy_by_component(record), energy_by_component(apart)
+    assert len({axes.get_xlim() for axes in near.axes}) == 1
+    assert len({axes.get_xlim() for axes in far.axes}) == 3
+    assert "own axis" not in captions.components(record)
+    assert "own axis" in captions.components(apart)

@@ -214,7 +214,7 @@ def _legend(figure: Figure, shape: dict[str, str], points: Sequence[CostPoint], 
         for name, marker in shape.items()
         if name in used
     ]
-    if front:
+    if len(front) > 1:
         entries.append(
             Line2D([], [], linestyle=(0, (4, 2)), color=style.MUTED, linewidth=1.2, label="Pareto front, robust")
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from codesign.evaluation.record import ModelRecord, Record
 from codesign.report.checks import unattributed_energy_uJ
 from codesign.report.figures.accuracy import Cost, cost_points, pareto_front
-from codesign.report.figures.energy import UNATTRIBUTED, components_by_energy
+from codesign.report.figures.energy import UNATTRIBUTED, common_axis, components_by_energy
 from codesign.report.figures.layers import layer_entries
 from codesign.report.numbers import accuracy_text, percent_text, significant
 
@@ -48,6 +48,8 @@ def components(record: Record) -> str:
             share = percent_text(value / (sum(energy.values()) or 1.0), 0)
             parts.append(f"{architecture.name}: {name}, {share} %")
     how = "Per cent beside a panel are shares over all its bars; the number behind a bar is the total in µJ."
+    if not common_axis(record):
+        how += " The totals are far apart, so each panel has its own axis."
     if any(unattributed_energy_uJ(entry) for model in record.models for entry in model.hardware):
         how += f" “{UNATTRIBUTED}” is energy of the total that the record puts down to no component."
     return f"Largest consumer of each architecture: {'; '.join(parts)}. {how}"
@@ -79,9 +81,10 @@ def densities(record: Record) -> str:
     if not shifts:
         return how
     shift, model, layer = max(shifts, key=lambda item: abs(item[0]))
+    sign = "+" if shift >= 0 else "−"
     return (
         f"The attack moves {layer.name} of {model.name} most: from {percent_text(layer.input_density['clean'])} to "
-        f"{percent_text(layer.input_density['adversarial'])} % ({100 * shift:+.1f} points). {how}"
+        f"{percent_text(layer.input_density['adversarial'])} % ({sign}{percent_text(abs(shift))} points). {how}"
     )
 
 

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["components_by_energy", "energy_by_component", "mac_fates"]
+__all__ = ["UNATTRIBUTED", "common_axis", "components_by_energy", "energy_by_component", "mac_fates"]
 
 # What the components do not carry; see ``checks.unattributed_energy_uJ``.
 UNATTRIBUTED = "operators without MACs"
 _BAR_INCHES = 0.235
+_FURTHEST_APART = 5.0  # ratio of totals up to which panels share an axis
 # Field of ``Totals``, word, colour of the bar, colour of the text on it.
 _FATES = (
     ("actual_macs", "actual", style.PALETTE[0], style.PAPER),
@@ -57,35 +58,43 @@ def components_by_energy(entries: Sequence[HardwareRecord]) -> dict[str, float]:
     return ordered | ({UNATTRIBUTED: rest} if rest > 0 else {})
 
 
+def common_axis(record: Record) -> bool:
+    """Whether the panels can share an axis of energy without the bars of one of them becoming too short to read."""
+    return max(_longest(record).values()) <= _FURTHEST_APART * min(_longest(record).values())
+
+
+def _longest(record: Record) -> dict[str, float]:
+    """The largest total energy of each architecture, uJ."""
+    return {name: max(bar.entry.totals.energy_uJ for bar in found) for name, found in _bars(record).items()}
+
+
 def energy_by_component(record: Record) -> Figure:
-    """One panel per architecture on a common energy axis; one stacked bar per model and input kind."""
+    """One panel per architecture; one stacked bar per model and input kind. See ``common_axis``."""
     bars = _bars(record)
-    rows = [len(found) for found in bars.values()]
-    figure = style.new_figure(
-        0.5 + sum(_panel_inches(count, bars[name]) for count, name in zip(rows, bars, strict=True))
-    )
-    heights = [_panel_inches(count, bars[name]) for count, name in zip(rows, bars, strict=True)]
-    panels = figure.subplots(len(bars), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    shared = common_axis(record)
+    heights = [_panel_inches(found) + (0.0 if shared else 0.15) for found in bars.values()]
+    figure = style.new_figure(0.5 + sum(heights))
+    panels = figure.subplots(len(bars), 1, sharex=shared, squeeze=False, height_ratios=heights)[:, 0]
     colour = style.distinct_colours(
         [components_by_energy([bar.entry for bar in found]) for found in bars.values()],
         components_by_energy([bar.entry for found in bars.values() for bar in found]),
     )
+    longest = _longest(record)
     for axes, (architecture, found) in zip(panels, bars.items(), strict=True):
         components = components_by_energy([bar.entry for bar in found])
         for position, bar in enumerate(found):
             _stack(axes, position, bar.entry, components, colour)
         _bar_axis(axes, found, shorten(architecture, 60))
         _component_legend(axes, components, colour)
-    widest = max(bar.entry.totals.energy_uJ for found in bars.values() for bar in found)
-    panels[0].set_xlim(0, 1.14 * widest or 1.0)
-    panels[-1].set_xlabel("energy per inference, µJ")
+        axes.set_xlim(0, 1.14 * (max(longest.values()) if shared else longest[architecture]) or 1.0)
+    panels[-1].set_xlabel("energy per inference, µJ" + ("" if shared else " (each panel has its own axis)"))
     return figure
 
 
-def _panel_inches(count: int, bars: Sequence[_Bar]) -> float:
+def _panel_inches(bars: Sequence[_Bar]) -> float:
     """Room for the bars and for the legend beside them, whichever is taller."""
     lines = len(components_by_energy([bar.entry for bar in bars]))
-    return 0.38 + max(_BAR_INCHES * count, 0.165 * lines)
+    return 0.38 + max(_BAR_INCHES * len(bars), 0.165 * lines)
 
 
 def _stack(

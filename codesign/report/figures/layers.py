@@ -59,7 +59,7 @@ def layer_costs(record: Record, model: ModelRecord) -> Figure:
     for axes, limit in zip(panels, (widest, widest, 104), strict=True):
         axes.set_xlim(0, limit)
         axes.tick_params(axis="y", length=0)
-    _layer_axis(panels[0], names, 28)
+    _layer_axis(panels[0], names, 32)
     panels[0].set_ylabel(f"layers of {shorten(model.name, 40)}")
     style.top_legend(
         figure,
@@ -112,7 +112,7 @@ def input_densities(record: Record) -> Figure:
         axes.set_axis_off()
     for index, (axes, model) in enumerate(zip(grid.flat, models, strict=False)):
         _density_panel(axes, model, colour[model.name])
-        _layer_axis(axes, [layer.name for layer in _recorded(model)], 28 if alike else 22)
+        _layer_axis(axes, [layer.name for layer in _recorded(model)], 32 if alike else 22)
         if alike and index % columns:
             axes.tick_params(axis="y", labelleft=False)
         axes.set_title(title[model.name], color=colour[model.name])

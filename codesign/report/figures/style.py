@@ -161,11 +161,12 @@ def _legend_columns(lengths: Sequence[int]) -> int:
 
 
 def plain_log_ticks(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic x axis with ticks at 1, 2 and 5, written as plain numbers."""
+    """A logarithmic x axis with room on both sides and ticks at 1, 2 and 5, written as plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     axes.set_xscale("log")
-    axes.set_xlim(min(values) / 1.35, max(values) * 1.35)
+    margin = (max(values) / min(values)) ** 0.16
+    axes.set_xlim(min(values) / margin, max(values) * margin)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
