@@ -19,6 +19,8 @@ __all__ = ["train"]
 
 # What a config file may hold besides the keys of TrainingConfig: where to read and write, not what is computed.
 _RUN_KEYS = ("data_dir", "out", "device", "threads", "resume")
+# Flags of the terminal, which have no key in a config file.
+_NO_KEYS = frozenset({"config", "quiet", "json_file"})
 
 
 def train(
@@ -63,8 +65,8 @@ def train(
     Example: codesign train --model resnet8_fmnist --data fashion_mnist --method adversarial --eps 0.1 --epochs 20
     --out runs/robust
     """
-    ignored = {"config", "quiet", "json_file"}
-    flags = {key: value for key, value in locals().items() if key not in ignored and value is not None}
+    arguments = dict(locals())  # before any other name is bound here: exactly the flags
+    flags = {key: value for key, value in arguments.items() if key not in _NO_KEYS and value is not None}
     values, lines = _read(config) if config is not None else ({}, {})
     # A flag is no longer at the line where the file has the key.
     lines = {key: line for key, line in lines.items() if key not in flags}
