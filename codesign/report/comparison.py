@@ -147,7 +147,7 @@ def _disagreement(subject: str, values: Mapping[str, str]) -> Iterator[str]:
 
 def _data_hashes(record: Record) -> str:
     """The beginnings of the hashes of the data set's files; empty if there are none."""
-    return ", ".join(sorted(item["sha256"][:12] for item in record.inputs if item.get("role") == "data"))
+    return ", ".join(sorted(item.get("sha256", "")[:12] for item in record.inputs if item.get("role") == "data"))
 
 
 def _counts(record: Record) -> str:

@@ -128,7 +128,7 @@ def _summary_row(model: ModelRecord, entry: HardwareRecord) -> SummaryRow:
 def doubts(model: ModelRecord) -> int:
     """How many flags are raised and sanity checks failed: reasons to doubt the accuracy under attack."""
     rows = (*model.robustness.flags, *model.robustness.sanity)
-    return sum(row["state"] in {"raised", "failed"} for row in rows)
+    return sum(row.get("state") in {"raised", "failed"} for row in rows)
 
 
 def footnotes(record: Record) -> tuple[str, ...]:
