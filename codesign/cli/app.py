@@ -10,8 +10,13 @@ from typing import Annotated
 import typer
 
 from codesign.cli.doctor import doctor
+from codesign.cli.energy import energy
 from codesign.cli.evaluate import evaluate
+from codesign.cli.explain import explain
 from codesign.cli.init import init
+from codesign.cli.report import report
+from codesign.cli.simulate import simulate
+from codesign.cli.train import train
 from codesign.errors import InputError
 
 __all__ = ["app", "run"]
@@ -47,7 +52,7 @@ def _root(
     """Robust accuracy of a neural network beside its simulated energy and latency."""
 
 
-for _command in (evaluate, init, doctor):
+for _command in (evaluate, simulate, energy, train, report, init, explain, doctor):
     app.command(_command.__name__)(_command)
 
 

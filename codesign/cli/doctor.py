@@ -82,7 +82,7 @@ def _devices() -> list[Finding]:
 def _shipped_files() -> list[Finding]:
     from codesign.data.datasets import load_dataset
     from codesign.errors import InputError
-    from codesign.models.zoo import bundled_models
+    from codesign.models.zoo.registry import ZOO
 
     found = []
     specs = sorted(path.stem for path in arch_specs_dir().glob("*.yaml"))
@@ -94,10 +94,11 @@ def _shipped_files() -> list[Finding]:
         found.append(Finding("bundled data", "ok", f"fashion_mnist_1k, {len(images)} images"))
     except InputError as error:
         found.append(Finding("bundled data", "broken", str(error)))
-    models = bundled_models()
-    found.append(
-        Finding("bundled models", "ok" if models else "broken", ", ".join(models) or f"none in {bundled_dir()}")
-    )
+    folder = bundled_dir() / "checkpoints"
+    shipped = {name: entry.checkpoint for name, entry in ZOO.items() if entry.checkpoint is not None}
+    missing = [file for file in shipped.values() if not (folder / file).is_file()]
+    detail = f"missing in {folder}: {', '.join(missing)}" if missing else ", ".join(shipped)
+    found.append(Finding("bundled models", "broken" if missing else "ok", detail))
     return found
 
 
