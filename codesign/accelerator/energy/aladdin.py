@@ -132,7 +132,7 @@ def int_mac(component: Component) -> ComponentEstimate:
     width = component.integer("width")
     adder = component.integer("adder_width") if component.has("adder_width") else width
     total = costs(component, ADDER) * (adder / _WIDTH) + costs(component, MULTIPLIER) * (width / _WIDTH) ** 2
-    return estimate_of(component, total, f"adder: {_linear(adder)}; multiplier: {_quadratic(width)}")
+    return estimate_of(component, total, _mac_law(adder, width))
 
 
 def fp_adder(component: Component) -> ComponentEstimate:
@@ -151,7 +151,7 @@ def fp_mac(component: Component) -> ComponentEstimate:
     """Floating-point multiply-accumulate: adder plus multiplier of the same format."""
     bits = _floating_bits(component)
     total = costs(component, FP_ADDER) * (bits / _WIDTH) + costs(component, FP_MULTIPLIER) * (bits / _WIDTH) ** 2
-    return estimate_of(component, total, f"adder: {_linear(bits)}; multiplier: {_quadratic(bits)}")
+    return estimate_of(component, total, _mac_law(bits, bits))
 
 
 def comparator(component: Component) -> ComponentEstimate:
@@ -181,8 +181,14 @@ def _floating_bits(component: Component) -> int:
 
 
 def _linear(width: int) -> str:
-    return "none" if width == _WIDTH else f"linear, {_WIDTH} -> {width} bits"
+    return "" if width == _WIDTH else f"linear, {_WIDTH} -> {width} bits"
 
 
 def _quadratic(width: int) -> str:
-    return "none" if width == _WIDTH else f"quadratic, {_WIDTH} -> {width} bits"
+    return "" if width == _WIDTH else f"quadratic, {_WIDTH} -> {width} bits"
+
+
+def _mac_law(adder: int, multiplier: int) -> str:
+    """How adder and multiplier of a MAC were scaled; empty if neither was."""
+    told = {"adder": _linear(adder), "multiplier": _quadratic(multiplier)}
+    return "; ".join(f"{name}: {law}" for name, law in told.items() if law)

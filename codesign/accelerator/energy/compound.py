@@ -165,7 +165,7 @@ def _symbols(definition: CompoundClass, component: Component) -> dict[str, objec
                 key=f"{component.name}.attributes.{name}",
                 fix=f"add {name} to the attributes of {component.name} or of a container around it",
             )
-        symbols[name] = _value(default, symbols, f"{definition.name}.attributes.{name}")
+        symbols[name] = _value(default, symbols, f"{component.name}.attributes.{name}")
     return symbols
 
 

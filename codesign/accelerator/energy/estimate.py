@@ -82,9 +82,8 @@ def _actions(
     part: Storage | Compute, answer: ComponentEstimate, asked: Sequence[str], enough: Sequence[str]
 ) -> dict[str, Figure]:
     """The actions to list: those that the estimator names, else those asked for. One of ``enough`` must be there."""
-    figures = dict(answer.energies)
-    if answer.dynamic is not None:
-        figures |= {action: answer.action(action) for action in asked}
+    figures = {} if answer.dynamic is None else {action: answer.action(action) for action in asked}
+    figures |= answer.energies
     if not any(action in figures for action in enough):
         raise InputError(
             f"the estimator of this class gives no energy for {' or '.join(enough)}",

@@ -43,10 +43,13 @@ def ask(component: Component, estimators: Mapping[str, Estimator]) -> ComponentE
     """
     estimator = estimators.get(component.component_class)
     if estimator is None:
+        word = component.component_class
+        inside = [known for known in estimators if known.lower() in word.lower()]
+        hint = f"did you mean {', '.join(inside)}?" if inside else did_you_mean(word, estimators)
         raise InputError(
             "no energy table knows this component class",
-            got=component.component_class,
+            got=word,
             key=f"{component.name}.class",
-            fix=f"{did_you_mean(component.component_class, estimators)} Or give the design an ERT and an ART",
+            fix=f"{hint} (or give the design an ERT and an ART)",
         )
     return estimator(component)

@@ -90,31 +90,23 @@ def _at_technology(
     component: Component, table: CactiTable, width: int, depth: int, banks: int, notes: list[str]
 ) -> Quantities:
     node, nodes = component.technology_nm, table.technologies_nm
-
-    def at(characterised: int) -> Quantities:
-        return table.at(characterised, width, depth, banks)
-
-    if node < nodes[0]:
-        shrink = node / nodes[0]
-        notes.append(f"{nodes[0]} -> {node:g} nm: energy x sqrt(s), area x s, leakage x 0.79 sqrt(s)")
-        read, write, leak, area = at(nodes[0])
-        root = math.sqrt(shrink)
-        return read * root, write * root, leak * 0.79 * root, area * shrink
-    if node > nodes[-1]:
-        grow = (node / nodes[-1]) ** 2
-        notes.append(f"{nodes[-1]} -> {node:g} nm: all x s^2")
-        read, write, leak, area = at(nodes[-1])
-        return read * grow, write * grow, leak * grow, area * grow
-    if banks not in {key[3] for key in table.logs if key[0] == node}:
+    inside = min(max(node, nodes[0]), nodes[-1])
+    below, above = max(n for n in nodes if n <= inside), min(n for n in nodes if n >= inside)
+    if any((n, table.widths[0], table.depths(banks)[0], banks) not in table.logs for n in (below, above)):
         notes.append(f"{banks} banks told from the technologies and bank counts that are characterised")
-    if node in nodes:
-        return at(int(node))
-    below, above = max(n for n in nodes if n < node), min(n for n in nodes if n > node)
-    share = (node - below) / (above - below)
-    notes.append(f"linear between {below} and {above} nm")
-    low, high = at(below), at(above)
+    low, high = table.at(below, width, depth, banks), table.at(above, width, depth, banks)
+    share = 0.0 if below == above else (inside - below) / (above - below)
+    if share:
+        notes.append(f"linear between {below} and {above} nm")
     read, write, leak, area = ((1 - share) * a + share * b for a, b in zip(low, high, strict=True))
-    return read, write, leak, area
+    scale = node / inside
+    if scale < 1:
+        notes.append(f"{inside:g} -> {node:g} nm: energy x sqrt(s), area x s, leakage x 0.79 sqrt(s)")
+        root = math.sqrt(scale)
+        return read * root, write * root, leak * 0.79 * root, area * scale
+    if scale > 1:
+        notes.append(f"{inside:g} -> {node:g} nm: all x s^2")
+    return read * scale**2, write * scale**2, leak * scale**2, area * scale**2
 
 
 def _voltage_factor(component: Component, notes: list[str]) -> float:
