@@ -43,6 +43,12 @@ class InputError(Exception):
         self.fix = fix
         super().__init__(str(self))
 
+    def within(self, path: str | Path) -> InputError:
+        """The same error, placed in ``path`` unless it already knows its file."""
+        if self.path is not None:
+            return self
+        return InputError(self.rule, got=self.got, path=path, line=self.line, key=self.key, fix=self.fix)
+
     @property
     def where(self) -> str:
         """``path:line: key``, as far as it is known."""

@@ -28,7 +28,6 @@ class RichProgress:
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
-        self._progress.start()
         return self
 
     def __exit__(
@@ -38,10 +37,13 @@ class RichProgress:
 
     def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Move the bar of ``stage`` to ``done`` of ``total``."""
+        self._progress.start()  # only now, so that bad input is answered by its message alone
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=total, detail=detail)
         self._progress.update(self._tasks[stage], completed=done, total=total, detail=detail)
 
     def note(self, text: str) -> None:
         """A line that stays: a batch that did not fit, a run that was taken up again."""
+        if self._progress.disable:
+            return
         self._progress.console.print(text, style="yellow", markup=False, highlight=False)

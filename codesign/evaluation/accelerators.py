@@ -26,6 +26,11 @@ class Accelerator:
     design: Design
     energy: EnergyTable
 
+    @property
+    def area_mm2(self) -> float | None:
+        """Area of the chip (DRAM is off it and has area 0 in the tables); None where no area table was given."""
+        return sum(self.area_by_component_mm2.values()) if self.energy.areas else None
+
     @cached_property
     def area_by_component_mm2(self) -> dict[str, float]:
         """Area of all instances of each component that the area table knows."""
@@ -51,8 +56,8 @@ class Accelerator:
             name=self.name,
             title=_title(self.path),
             files=({"path": self.path.name, "sha256": sha256(self.path.read_bytes()).hexdigest()},),
-            cycle_seconds=self.design.architecture.global_cycle_seconds,
-            area_mm2=sum(self.area_by_component_mm2.values()),
+            cycle_seconds=self.design.cycle_seconds,
+            area_mm2=self.area_mm2,
             area_by_component_mm2=self.area_by_component_mm2,
             energy_table=tuple(
                 {
@@ -64,6 +69,16 @@ class Accelerator:
                     "confidence": entry.provenance.confidence,
                 }
                 for entry in self.energy.energies
+            ),
+            area_table=tuple(
+                {
+                    "component": entry.component,
+                    "area_um2": entry.area_um2,
+                    "source": entry.provenance.source,
+                    "scaling": entry.provenance.scaling,
+                    "confidence": entry.provenance.confidence,
+                }
+                for entry in self.energy.areas
             ),
             sparse=tuple(savings),
         )
@@ -82,7 +97,11 @@ def load_accelerator(name: str) -> Accelerator:
             known = [spec.stem for spec in arch_specs_dir().glob("*.yaml")]
             raise InputError("no such architecture", got=name, key="architectures", fix=did_you_mean(name, known))
     design = load_design([path])
-    energy = design.energy if design.energy is not None else estimate(design.architecture, design.sparse)
+    try:
+        energy = design.energy if design.energy is not None else estimate(design.architecture, design.sparse)
+        _ = design.cycle_seconds  # latency in time needs the clock
+    except InputError as error:
+        raise error.within(path) from error
     return Accelerator(path.stem, path, design, energy)
 
 

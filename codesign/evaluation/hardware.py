@@ -167,7 +167,6 @@ def _joined(
     }
     components[f"{outermost.name}: {NON_MAC}"] = traffic_uJ
     cycles = sum(row.latency_cycles for row in rows)
-    area = accelerator.area_by_component_mm2
     return HardwareRecord(
         architecture=accelerator.name,
         input_kind=input_kind,
@@ -177,7 +176,7 @@ def _joined(
             traffic_energy_uJ=traffic_uJ,
             latency_cycles=cycles,
             latency_ms=cycles * architecture.global_cycle_seconds * 1e3,
-            area_mm2=sum(area.values()) if area else None,
+            area_mm2=accelerator.area_mm2,
             utilization=sum(row.utilization * row.latency_cycles for row in rows) / cycles,
             macs=sum(row.macs for row in rows),
             actual_macs=sum(row.actual_macs for row in rows),

@@ -149,7 +149,10 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True)
 class ArchitectureRecord:
-    """One accelerator: its files, clock, area, and every energy per action with its source."""
+    """One accelerator: its files, clock, area, and every energy per action and area with its source.
+
+    ``area_mm2`` is None where no area table was given.
+    """
 
     name: str
     title: str
@@ -158,12 +161,17 @@ class ArchitectureRecord:
     area_mm2: float | None
     area_by_component_mm2: Mapping[str, float]
     energy_table: tuple[Mapping[str, Any], ...]
+    area_table: tuple[Mapping[str, Any], ...] = ()
     sparse: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A whole run. ``inputs`` are files with their sha256; ``notes`` are the assumptions a reader must know."""
+    """A whole run.
+
+    ``data`` is the image set: name, number of images, classes, source. ``inputs`` are all files with their sha256.
+    ``notes`` are the assumptions that a reader must know.
+    """
 
     config: Mapping[str, Any]
     seed: int
@@ -172,6 +180,7 @@ class Record:
     models: tuple[ModelRecord, ...]
     architectures: tuple[ArchitectureRecord, ...]
     notes: tuple[str, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
     schema_version: str = field(default=SCHEMA_VERSION)
 
     def to_json(self) -> dict[str, Any]:
@@ -203,12 +212,14 @@ class Record:
                 inputs=tuple(data["inputs"]),
                 models=tuple(_model(model) for model in data["models"]),
                 architectures=tuple(
-                    _tuples(ArchitectureRecord, a, "files", "energy_table", "sparse") for a in data["architectures"]
+                    _tuples(ArchitectureRecord, a, "files", "energy_table", "area_table", "sparse")
+                    for a in data["architectures"]
                 ),
                 notes=tuple(data["notes"]),
+                data=data["data"],
                 schema_version=version,
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"not a record of schema {SCHEMA_VERSION}: {error}", path=path, key="results.json"
             ) from error
@@ -228,6 +239,10 @@ class Record:
             data = json.loads(file.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise InputError(f"not JSON: {error.msg}", path=file, line=error.lineno) from error
+        except (UnicodeDecodeError, OSError) as error:
+            raise InputError("the file must be readable UTF-8 text", got=str(error), path=file) from error
+        if not isinstance(data, dict):
+            raise InputError("a record is a JSON object", got=type(data).__name__, path=file)
         return cls.from_json(data, path=file)
 
 

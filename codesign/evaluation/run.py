@@ -92,6 +92,12 @@ def run_evaluation(config: EvaluateConfig, out: Path, *, force: bool, progress: 
                 models=models,
                 architectures=tuple(accelerator.record() for accelerator in inputs.accelerators),
                 notes=notes(config, inputs.images),
+                data={
+                    "name": inputs.images.name,
+                    "images": len(inputs.images),
+                    "classes": list(inputs.images.class_names),
+                    "source": inputs.images.source,
+                },
             )
             write_json(run.staging / "results.json", record.to_json())
             write_report(record, run.staging)
@@ -201,8 +207,10 @@ def _hashed(source: Any) -> Iterator[dict[str, str]]:
     """Every file that a source names with its hash, wherever in the source it stands."""
     if isinstance(source, dict):
         if "sha256" in source:
-            name = source.get("path") or source.get("file") or source.get("name")
-            yield {"path": str(name), "sha256": str(source["sha256"])}
+            yield {"path": str(source.get("path") or source.get("folder")), "sha256": str(source["sha256"])}
+        files = source.get("files")
+        if isinstance(files, dict):  # name -> hash; an image folder has one hash over all and only their number here
+            yield from ({"path": str(name), "sha256": str(digest)} for name, digest in files.items())
         for value in source.values():
             yield from _hashed(value)
     elif isinstance(source, list | tuple):

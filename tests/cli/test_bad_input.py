@@ -120,7 +120,7 @@ def test_bad_settings(failing: Failing, arguments: list[str], said: str) -> None
         ("      global_cycle_seconds: 1e-9", "      cycle: 1", "global_cycle_seconds"),  # a missing unit
         ('technology: "28nm"', 'technology: "28 parsec"', "technology"),
         ("      constraints:", "      constraint:", "constraint"),
-        ("    class: intmac", "    class: SRAM", "compute"),  # an architecture without compute
+        ("    class: intmac", "    class: DRAM", "compute"),  # an architecture without compute
         ("version: 0.4", "version: 0.3", "version"),
     ],
 )
