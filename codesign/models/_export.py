@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -42,11 +43,13 @@ def _without_dumps() -> Iterator[None]:
     logger = logging.getLogger(_TORCH_LOGGER)
     disabled = logger.disabled
     logger.disabled = True
+    printed = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stderr(printed):
             # A pruned layer (torch.nn.utils.prune) sets its weight in a hook; torch restores it after tracing.
             warnings.filterwarnings("ignore", message="The tensor attribute")
             yield
+        sys.stderr.write(printed.getvalue())  # the model's own words, where nothing failed
     finally:
         logger.disabled = disabled
 

@@ -39,8 +39,8 @@ class Names:
     def of_layer(self, node: fx.Node, weights: Operand, suffix: str) -> str:
         """A layer is named after its weight, a product of activations after its operator in its module."""
         path, kind = self._owner(node)
-        if weights.parameter is not None:
-            name = weights.parameter.removesuffix(".weight")
+        if weights.parameter not in (None, "weight"):
+            name = str(weights.parameter).removesuffix(".weight")
         elif weights.computed and path and self._one_product(path, kind):
             name = path
         else:

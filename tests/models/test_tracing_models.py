@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from codesign.errors import InputError
 from codesign.models.execution import run, verify
-from codesign.models.tracing import trace, trace_graph
+from codesign.models.tracing import GraphTrace, trace, trace_graph
 from codesign.models.zoo import zoo_entry
 
 PUBLISHED_GMACS = {
@@ -56,6 +56,17 @@ def test_attention_of_vit_b_16() -> None:
     ]
 
 
+def check_samples_stay_apart(graph: GraphTrace, module: nn.Module, images: Tensor) -> None:
+    """The operands of a sample in a batch are those that it has alone."""
+    outputs, together = operands(graph, images)
+    verify(graph, module, images, outputs)
+    for sample in range(len(images)):
+        _, alone = operands(graph, images[sample : sample + 1])
+        for (site, ours, _), (_, theirs, _) in zip(together, alone, strict=True):
+            assert tuple(theirs.shape[1:]) == site.layer.inputs.shape
+            torch.testing.assert_close(ours[sample], theirs[0], rtol=1e-4, atol=1e-5)
+
+
 def test_multihead_attention_of_torch() -> None:
     """It puts the batch second and folds tokens and batch into one axis: a sample's operands stay its own."""
 
@@ -76,14 +87,35 @@ def test_multihead_attention_of_torch() -> None:
     assert names == [
         name if name.startswith("encoder") else f"encoder.{name}" for name in (*expected, "linear1", "linear2")
     ]
-    images = torch.randn(3, 2, 3, 8)
-    outputs, together = operands(graph, images)
-    verify(graph, module, images, outputs)
-    for sample in range(3):
-        _, alone = operands(graph, images[sample : sample + 1])
-        for (site, ours, _), (_, theirs, _) in zip(together, alone, strict=True):
-            assert tuple(theirs.shape[1:]) == site.layer.inputs.shape
-            torch.testing.assert_close(ours[sample], theirs[0], rtol=1e-4, atol=1e-5)
+    check_samples_stay_apart(graph, module, torch.randn(3, 2, 3, 8))
+
+
+class WindowAttention(nn.Module):
+    """Attention in shifted windows, as Swin does it: windows share an axis with the batch, a mask is per window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(4, 12)
+        self.register_buffer("mask", torch.randn(4, 1, 4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 2, 3, 1).roll((-1, -1), (1, 2))
+        batch = x.shape[0]
+        windows = x.view(batch, 2, 2, 2, 2, 4).permute(0, 1, 3, 2, 4, 5).reshape(-1, 4, 4)
+        q, k, v = self.qkv(windows).reshape(-1, 4, 3, 2, 2).permute(2, 0, 3, 1, 4)
+        scores = q @ k.transpose(-1, -2)
+        scores = (scores.view(batch, 4, 2, 4, 4) + self.mask).view(-1, 2, 4, 4).softmax(-1)
+        windows = (scores @ v).transpose(1, 2).reshape(-1, 4, 4)
+        x = windows.view(batch, 2, 2, 2, 2, 4).permute(0, 1, 3, 2, 4, 5).reshape(batch, 4, 4, 4)
+        return x.roll((1, 1), (1, 2))
+
+
+def test_attention_in_shifted_windows() -> None:
+    module = WindowAttention()
+    graph = trace_graph(module, (4, 4, 4))
+    shapes = [(site.layer.name, site.layer.inputs.shape) for site in graph.sites]
+    assert shapes == [("qkv", (4, 4, 4)), ("matmul", (4 * 2, 4, 2)), ("matmul#2", (4 * 2, 4, 4))]
+    check_samples_stay_apart(graph, module, torch.randn(3, 4, 4, 4))
 
 
 def test_the_module_is_not_changed() -> None:
