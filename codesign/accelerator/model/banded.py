@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BandedModel"]
 
+_MOST_VISITS = 20_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class BandedModel:
@@ -82,6 +84,12 @@ def _positions(size: int, width: int, rows: int, columns: int) -> tuple[tuple[in
     Tiles of the first rows differ until the band has left the left edge (``warm`` row groups); by symmetry the last
     ones are like them; all between are counted like one of them.
     """
+    if (width / rows + 1) * (2 * width / columns + 2) * rows > _MOST_VISITS:
+        raise InputError(
+            "not modelled: a band so wide, looked at through tiles so small",
+            got=f"band_width {width}, tiles of {rows} x {columns}",
+            fix="use a hypergeometric density for this tensor",
+        )
     row_groups, column_groups = size // rows, size // columns
     warm = ceil(width / rows)
     steady = max(row_groups - 2 * warm, 0)

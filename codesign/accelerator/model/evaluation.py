@@ -10,7 +10,7 @@ from codesign.accelerator.model.accesses import Accesses, count_accesses
 from codesign.accelerator.model.activity import Activity, ComputeActivity, dense_activity, dense_computes
 from codesign.accelerator.model.area import total_area_um2
 from codesign.accelerator.model.energy import Prices, access_energy_pJ, compute_energy_pJ, leakage_pJ
-from codesign.accelerator.model.legality import check_capacity, check_mesh
+from codesign.accelerator.model.legality import Demand, check_compute, check_levels, dense_demands
 from codesign.accelerator.model.nest import Nest, build_nest
 from codesign.accelerator.model.nest_analysis import StrideRule, analyse
 from codesign.accelerator.model.network import network_energy_pJ, networks_cost
@@ -76,7 +76,9 @@ def evaluate(
         InputError: the energy table misses a component or an action; a feature is not modelled.
     """
     nest = build_nest(architecture, problem, mapping)
-    infeasible = check_mesh(nest, architecture, problem)
+    infeasible = check_compute(nest, architecture, problem)
+    if infeasible is None and not sparse:
+        infeasible = check_levels(nest, architecture, problem, dense_demands(nest, problem, mapping))
     if infeasible is not None:
         return infeasible
     hops = networks_cost(architecture, energy)
@@ -96,8 +98,7 @@ def evaluate(
         if isinstance(outcome, Infeasible):
             return outcome
         activities, computes, warnings = outcome.activities, outcome.computes, outcome.warnings
-    for level, row in enumerate(activities):
-        infeasible = check_capacity(level, architecture, problem, nest, row)
+        infeasible = check_levels(nest, architecture, problem, map(_demand, activities))
         if infeasible is not None:
             return infeasible
     cycles = compute_cycles(nest, computes)
@@ -107,6 +108,10 @@ def evaluate(
     )
     run = _Run(architecture, problem, nest, accesses, activities, computes, cycles, levels)
     return _result(run, prices, warnings)
+
+
+def _demand(activities: Sequence[Activity]) -> Demand:
+    return Demand([entry.capacity_words for entry in activities], [entry.metadata_bits for entry in activities])
 
 
 def _result(run: _Run, prices: Prices, warnings: Sequence[str]) -> Result:

@@ -134,6 +134,13 @@ def layout_of(
         assert child is not None
         if len(child.ranks) > len(ranks):
             raise RanksExceededError
+        if child.has_metadata and any(a.format != b.format for a, b in zip(ranks, child.ranks, strict=False)):
+            raise InputError(
+                "the lowest ranks must be those of the next inner level that holds the tensor",
+                got=f"{[rank.format for rank in form.ranks]} above {[rank.format for rank in reversed(child.ranks)]}",
+                key=f"sparse_optimizations.representation_format.{form.dataspace}",
+                fix="end the list of ranks with the inner level's ranks",
+            )
         done = [
             MappedRank(rank.format, *_rank_bits(rank, storage), lower.bounds, lower.upper, lower.fiber)
             for rank, lower in zip(ranks, child.ranks, strict=False)

@@ -8,10 +8,15 @@ does not underflow is visited (some 76 standard deviations), not all of it.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+
+from codesign.errors import InputError
 
 __all__ = ["empty_probabilities", "empty_probability", "occupancy_probabilities"]
 
+_MOST_OCCUPANCIES = 4_000_000
+_MOST_FACTORS = 100_000
 _PRECISION = 1400  # bits: doubles reach down to 2**-1074, the rest guards against accumulated truncation
 
 
@@ -26,6 +31,13 @@ def occupancy_probabilities(population: int, nonzeros: int, tile: int) -> tuple[
     """
     zeros = population - nonzeros
     least, most = max(0, tile - zeros), min(tile, nonzeros)
+    spread = 76 * math.sqrt(tile * (nonzeros / population) * (zeros / population) * (1 - tile / population))
+    if min(most - least, spread) > _MOST_OCCUPANCIES:
+        raise InputError(
+            f"not modelled: a distribution of more than {_MOST_OCCUPANCIES} occupancies",
+            got=f"{nonzeros} nonzeros among {population} words, tiles of {tile}",
+            fix="use a fixed_structured density for this tensor: at this size it is as good",
+        )
     mode = min(most, max(least, (tile + 1) * (nonzeros + 1) // (population + 2)))
     above, below = [1 << _PRECISION], []
     for k in range(mode, most):
@@ -68,9 +80,29 @@ def _empty_weight(population: int, nonzeros: int, tile: int) -> int:
     if nonzeros + tile > population:
         return 0
     few, many = sorted((nonzeros, tile))
+    if few > _MOST_FACTORS:
+        return _integrated(population, few, many)
     weight = 1 << _PRECISION
     for index in range(few):
         weight = weight * (population - many - index) // (population - index)
         if weight == 0:
             break
     return weight
+
+
+def _integrated(population: int, few: int, many: int) -> int:
+    """The same product for very many factors: the sum of their logarithms as an integral (Simpson's rule)."""
+    steps = 2000
+    width = few / steps
+    total = 0.0
+    for step in range(steps + 1):
+        left = population - (step * width - 0.5)
+        if left <= many:
+            return 0
+        total += math.log1p(-many / left) * (1 if step in (0, steps) else 4 if step % 2 else 2)
+    logarithm = total * width / 3
+    if logarithm < -745:
+        return 0
+    mantissa, exponent = math.frexp(math.exp(logarithm))
+    shift = _PRECISION + exponent - 53
+    return int(mantissa * (1 << 53)) << shift if shift >= 0 else 0

@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
-from codesign.accelerator.model.activity import Activity
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
 from codesign.accelerator.model.nest import Nest
 from codesign.accelerator.result import Infeasible
 from codesign.accelerator.spec.architecture import Architecture, Compute, Storage
+from codesign.accelerator.spec.mapping import Mapping
 from codesign.accelerator.spec.problem import Problem
+from codesign.errors import InputError
 
-__all__ = ["check_capacity", "check_mesh"]
+__all__ = ["Demand", "check_compute", "check_levels", "dense_demands"]
 
 
-def check_mesh(nest: Nest, architecture: Architecture, problem: Problem) -> Infeasible | None:
-    """The spatial loops above every level against the instances that exist; the compute level first."""
-    found = _check_spread(architecture.compute, nest.compute_spread, nest, problem)
-    for storage, part in zip(architecture.storage, nest.levels, strict=True):
-        found = found or _check_spread(storage, part.spread, nest, problem)
-    return found
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What the tiles take of one level: words of data and bits of metadata, one entry a dataspace."""
+
+    words: Sequence[int]
+    metadata_bits: Sequence[int]
+
+
+def dense_demands(nest: Nest, problem: Problem, mapping: Mapping) -> Iterator[Demand]:
+    """Whole tiles of the dataspaces that each level keeps, innermost level first."""
+    for index, level in enumerate(mapping.levels):
+        words = [
+            nest.tile(dataspace, index) if kept else 0
+            for dataspace, kept in zip(problem.dataspaces, level.keep, strict=True)
+        ]
+        yield Demand(words, [0] * len(words))
+
+
+def check_compute(nest: Nest, architecture: Architecture, problem: Problem) -> Infeasible | None:
+    """All spatial loops against the compute units that exist."""
+    return _check_spread(architecture.compute, nest.compute_spread, nest, problem)
+
+
+def check_levels(
+    nest: Nest, architecture: Architecture, problem: Problem, demands: Iterable[Demand]
+) -> Infeasible | None:
+    """Every level's capacity and instances, from the innermost level outwards; the first that does not fit.
+
+    Raises:
+        InputError: a tile would overbook a storage that allows it, which is not modelled.
+    """
+    for level, (part, demand) in enumerate(zip(nest.levels, demands, strict=True)):
+        found = _check_capacity(level, architecture, problem, nest, demand)
+        found = found or _check_spread(architecture.storage[level], part.spread, nest, problem)
+        if found is not None:
+            return found
+    return None
 
 
 def _check_spread(node: Storage | Compute, spread: tuple[int, int], nest: Nest, problem: Problem) -> Infeasible | None:
@@ -40,24 +75,20 @@ def _check_spread(node: Storage | Compute, spread: tuple[int, int], nest: Nest, 
     return None
 
 
-def check_capacity(
-    level: int, architecture: Architecture, problem: Problem, nest: Nest, activities: tuple[Activity, ...]
+def _check_capacity(
+    level: int, architecture: Architecture, problem: Problem, nest: Nest, demand: Demand
 ) -> Infeasible | None:
-    """The tiles of all dataspaces against the storage of one level, data and metadata.
-
-    Args:
-        activities: of this level, one a dataspace.
-    """
     storage = architecture.storage[level]
     capacity = storage.effective_size_words
     if capacity is None or storage.spatial_dummy:
         return None
-    words = [activity.capacity_words for activity in activities]
-    if sum(words) > capacity and not storage.allow_overbooking:
+    words, bits = demand.words, demand.metadata_bits
+    if sum(words) > capacity:
+        _refuse_overbooking(storage, sum(words), capacity)
         return _too_large(storage.name, words, capacity, "words", problem, level, nest)
-    bits = [activity.metadata_bits for activity in activities]
     room = int(storage.metadata_depth * storage.metadata_width_bits / storage.multiple_buffering)
-    if sum(bits) > room and not storage.allow_overbooking:
+    if sum(bits) > room:
+        _refuse_overbooking(storage, sum(bits), room)
         return _too_large(storage.name, bits, room, "metadata bits", problem, level, nest)
     least = capacity * storage.min_utilization
     if sum(words) < least:
@@ -72,8 +103,18 @@ def check_capacity(
     return None
 
 
+def _refuse_overbooking(storage: Storage, demand: int, capacity: int) -> None:
+    if storage.allow_overbooking:
+        raise InputError(
+            "not modelled: a tile that overbooks its storage",
+            got=f"a demand of {demand} against {capacity}",
+            key=f"{storage.name}.allow_overbooking",
+            fix="set allow_overbooking to false, or choose a mapping whose tiles fit",
+        )
+
+
 def _too_large(
-    name: str, demands: list[int], capacity: int, unit: str, problem: Problem, level: int, nest: Nest
+    name: str, demands: Sequence[int], capacity: int, unit: str, problem: Problem, level: int, nest: Nest
 ) -> Infeasible:
     total = sum(demands)
     largest = max(range(len(demands)), key=demands.__getitem__)

@@ -46,17 +46,20 @@ _FEW_BLOCKS = {
 }
 
 
-def _vector_ratio(layout: Layout, words: int, density: float, block: int, occupancies: Occupancies) -> float:
+def _vector_ratio(
+    layout: Layout, words: int, density: float, block: int, occupancies: Occupancies, compat: bool
+) -> float:
     """Vector accesses of a compressed tile over those that its expected words would need."""
     if not layout.compressed or block == 1 or not 0 < density < 1:
         return 1.0
-    if block not in _FEW_BLOCKS:
+    if block not in _FEW_BLOCKS and compat:
         raise InputError(
-            "not modelled: a compressed tensor at a level whose block size is none of 1, 2, 4, 8, 16, 32",
+            "the real program has no compressed tensors at levels whose block size is none of 1, 2, 4, 8, 16, 32",
             got=block,
-            fix="choose width and datawidth so that their ratio is one of these",
+            fix="choose width and datawidth so that their ratio is one of these, or use clean semantics",
         )
-    if _FEW_BLOCKS[block][max(0, floor(density / 0.1) - 1)] <= words // block:
+    row = _FEW_BLOCKS.get(block)
+    if row is not None and row[max(0, floor(density / 0.1) - 1)] <= words // block:
         return 1.0
     vectors = sum(ceil(k / block) * p for k, p in zip(*occupancies, strict=True) if k)
     return vectors / (words * density / block)
@@ -92,13 +95,10 @@ def tile_sparsity(
         share = 1 - probabilities[0]
         probabilities = [0.0] + [p / share for p in probabilities[1:]] if share else [0.0] * len(counts)
     expected = sum(k * p for k, p in zip(counts, probabilities, strict=True))
-    units, largest = _expected_units(layout, dataspace, model, words, counts, probabilities)
-    bits = ceil(
-        sum(
-            entry.metadata * rank.metadata_bits + entry.payload * rank.payload_bits
-            for entry, rank in zip(largest, layout.ranks, strict=True)
-        )
-    )
+    units, bits = (Units(),) * len(layout.ranks), 0
+    if layout.has_metadata:
+        units = _expected_units(layout, dataspace, model, words, counts, probabilities)
+        bits = _bits(layout, tile_metadata(layout, dataspace, model, words, [model.most(ranks)])[0])
     # The real program charges any layout with metadata its nonzeros only, even where no rank leaves zeros out.
     packed = layout.has_metadata and (compat or layout.compressed)
     return TileSparsity(
@@ -108,7 +108,16 @@ def tile_sparsity(
         average_replication=tile.replication * share,
         capacity_words=model.most(ranks) if packed else tile.size,
         metadata_bits=bits,
-        vector_ratio=_vector_ratio(layout, words, expected / words, block, occupancies),
+        vector_ratio=_vector_ratio(layout, words, expected / words, block, occupancies, compat),
+    )
+
+
+def _bits(layout: Layout, units: Sequence[Units]) -> int:
+    return ceil(
+        sum(
+            entry.metadata * rank.metadata_bits + entry.payload * rank.payload_bits
+            for entry, rank in zip(units, layout.ranks, strict=True)
+        )
     )
 
 
@@ -119,15 +128,14 @@ def _expected_units(
     words: int,
     counts: list[int],
     probabilities: list[float],
-) -> tuple[tuple[Units, ...], Sequence[Units]]:
-    """Expected units of every rank, and those of the largest occupancy."""
-    if not layout.has_metadata or not counts:
-        nothing = (Units(),) * len(layout.ranks)
-        return nothing, nothing
+) -> tuple[Units, ...]:
+    """Expected units of every rank."""
+    if not counts:
+        return (Units(),) * len(layout.ranks)
     rows = tile_metadata(layout, dataspace, model, words, counts)
     metadata, payload = [0.0] * len(layout.ranks), [0.0] * len(layout.ranks)
     for row, p in zip(rows, probabilities, strict=True):
         for number, entry in enumerate(row):
             metadata[number] += entry.metadata * p
             payload[number] += entry.payload * p
-    return tuple(Units(m, q) for m, q in zip(metadata, payload, strict=True)), rows[-1]
+    return tuple(Units(m, q) for m, q in zip(metadata, payload, strict=True))

@@ -35,7 +35,8 @@ class _Level:
 class Column:
     """One dataspace at all levels after the pass.
 
-    ``kept_share`` is the probability that a compute is left, ``leader_empty`` that it is not (None: no savings).
+    ``leader_empty`` is the probability that an access of the innermost level with savings, and the compute that
+    waits for it, is saved; None without savings, and for a read-write dataspace.
     """
 
     activities: dict[int, Activity]
@@ -71,17 +72,13 @@ def combine(
                     f"{storage[index].name}: {dataspace.name} is saved less often than further out; "
                     "its own saving is taken as zero (the real program wraps around)"
                 )
-                local = 0.0
+                local, probability = 0.0, outer
         _save_here(levels, index, saved[index].kind, local, dataspace, compat and outer is not None)
         stop = order[position + 1] if position + 1 < len(order) else -1
-        _vanish(levels, index, stop, probability)
+        _vanish(levels, index, stop, probability, only_single_rank=compat)
         outer = probability
     activities = {index: _finish(level, dataspace, _parent(levels, level), saved) for index, level in levels.items()}
-    innermost = order[-1] if order else None
-    leader = None
-    if innermost is not None and not dataspace.read_write:
-        leader = saved[innermost].probability
-    return Column(activities, leader, tuple(warnings))
+    return Column(activities, None if dataspace.read_write else outer, tuple(warnings))
 
 
 def _start(accesses: Accesses, tile: TileSparsity) -> _Level:
@@ -127,14 +124,19 @@ def _save_here(
 
 def _move(fates: Fates, kind: str, count: int) -> None:
     fates.random -= count
+    if count < 0:  # compat mode only: the real program's unsigned counters wrap around
+        count += 1 << 64
     if kind == "gating":
         fates.gated += count
     else:
         fates.skipped += count
 
 
-def _vanish(levels: dict[int, _Level], index: int, stop: int, probability: float) -> None:
-    """What a level does not send never happens further in, down to the next level with savings of its own."""
+def _vanish(levels: dict[int, _Level], index: int, stop: int, probability: float, *, only_single_rank: bool) -> None:
+    """What a level does not send never happens further in, down to the next level with savings of its own.
+
+    The real program takes metadata off the lowest rank only, and only if the saving level has no other rank.
+    """
     ranks = len(levels[index].tile.layout.ranks)
     for inner in sorted(levels, reverse=True):
         if inner >= index or inner < stop:
@@ -143,9 +145,11 @@ def _vanish(levels: dict[int, _Level], index: int, stop: int, probability: float
         for kind in _KINDS:
             fates = level.data[kind]
             fates.random -= floor(fates.random * probability)
-            if ranks == 1 and level.metadata[kind]:
-                for entry in level.metadata[kind][0]:
-                    entry.random -= floor(entry.random * probability)
+            reached = level.metadata[kind]
+            if only_single_rank:
+                reached = reached[:1] if ranks == 1 else []
+            for entry in (entry for rank in reached for entry in rank):
+                entry.random -= floor(entry.random * probability)
 
 
 def _parent(levels: dict[int, _Level], level: _Level) -> _Level | None:

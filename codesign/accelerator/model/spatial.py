@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
+from codesign.errors import InputError
+
 __all__ = ["Group", "Shares"]
+
+_MOST_ELEMENTS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,13 @@ class Group:
 
     def elements(self) -> list[int]:
         """Encoded offset of every element."""
+        if prod(self.bounds) > _MOST_ELEMENTS:
+            raise InputError(
+                f"not modelled: neighbour transfers or sliding windows over more than {_MOST_ELEMENTS} instances",
+                got=" x ".join(map(str, self.bounds)),
+                key="mapping",
+                fix="use smaller spatial factors or no_link_transfer",
+            )
         found = [0]
         for bound, step in zip(self.bounds, self.offsets, strict=True):
             found = [base + index * step for index in range(bound) for base in found]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nest_walker import Walker
+from random_cases import mapped
 
 from codesign.accelerator.model.nest import build_nest
 from codesign.accelerator.model.nest_analysis import analyse
 from codesign.accelerator.model.visits import operations
 from codesign.errors import InputError
-
-from random_cases import mapped
-from nest_walker import Walker
 
 
 def compare(case, rule):
