@@ -92,7 +92,17 @@ def test_a_systolic_cell_is_a_mac_and_two_registers() -> None:
 
 @pytest.mark.parametrize(
     ("cycle_seconds", "period_ns"),
-    [(0.4e-9, 0.5), (0.75e-9, 0.5), (0.76e-9, 1), (1e-9, 1), (1.01e-9, 2), (5e-9, 5), (6e-9, 6), (7e-9, 10), (1e-7, 10)],
+    [
+        (0.4e-9, 0.5),
+        (0.75e-9, 0.5),
+        (0.76e-9, 1),
+        (1e-9, 1),
+        (1.01e-9, 2),
+        (5e-9, 5),
+        (6e-9, 6),
+        (7e-9, 10),
+        (1e-7, 10),
+    ],
 )
 def test_the_row_of_the_clock_period(cycle_seconds: float, period_ns: float) -> None:
     row = next(row for row in MULTIPLIER if row.period_ns == period_ns)
