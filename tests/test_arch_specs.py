@@ -1,4 +1,4 @@
-"""The shipped architectures: they load, every energy is known, every number has its source, every layer can be mapped."""
+"""The shipped architectures: they load, energies are known, numbers have their source, every layer has a mapping."""
 
 from __future__ import annotations
 

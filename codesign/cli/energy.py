@@ -89,7 +89,7 @@ def _show(table: EnergyTable) -> None:
     from rich.table import Table
 
     console = Console()
-    origins = [entry.provenance for entry in (*table.energies, *table.areas)]
+    origins = [entry.provenance for entry in table.energies] + [entry.provenance for entry in table.areas]
     numbers = {source: n for n, source in enumerate(dict.fromkeys(origin.source for origin in origins), start=1)}
     energies = Table("component", "action", "pJ", "confidence", "source", "scaling", box=None)
     for entry in table:

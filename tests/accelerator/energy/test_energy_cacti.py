@@ -1,4 +1,4 @@
-"""The CACTI points and their interpolation, against points left out and against CACTI runs that are not in the table."""
+"""The CACTI points and their interpolation, against points left out and against CACTI runs not in the table."""
 
 from __future__ import annotations
 
