@@ -127,6 +127,11 @@ def test_what_does_not_depend_on_the_input_costs_nothing() -> None:
     assert {entry.operator: entry.treatment for entry in traced.coverage}["aten.tril"] == "ignored"
 
 
+def test_contiguous_moves_words_only_where_it_copies() -> None:
+    traced = trace(Call(lambda x: x.contiguous().mT.contiguous()), (2, 3, 4))
+    assert traced.traffic == (Traffic("contiguous", "data_movement", 24, 24),)
+
+
 def test_writing_into_a_constant_makes_it_depend_on_the_input() -> None:
     def embed(x: Tensor) -> Tensor:
         canvas = torch.zeros(x.shape[0], 2, 3, 4)
