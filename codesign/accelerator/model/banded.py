@@ -25,9 +25,10 @@ class BandedModel:
 
     size: int
     width: int
+    compat: bool
 
     @classmethod
-    def of(cls, dataspace: Dataspace, problem: Problem, width: int) -> BandedModel:
+    def of(cls, dataspace: Dataspace, problem: Problem, width: int, *, compat: bool) -> BandedModel:
         """The model of a dataspace; InputError unless it is a square matrix."""
         extents = [1 + sum(abs(t.coefficient) * (problem.bounds[t.dimension] - 1) for t in r) for r in dataspace.ranks]
         if len(extents) != 2 or extents[0] != extents[1]:
@@ -37,7 +38,7 @@ class BandedModel:
                 key=f"problem.instance.densities.{dataspace.name}",
                 fix="use fixed_structured or hypergeometric",
             )
-        return cls(extents[0], width)
+        return cls(extents[0], width, compat)
 
     @property
     def density(self) -> float:
@@ -49,15 +50,18 @@ class BandedModel:
         """Distribution over the aligned tile positions."""
         from codesign.accelerator.model.density_models import Occupancies
 
-        bins = _positions(self.size, self.width, tile[0], tile[1])
+        look = _sampled_positions if self.compat else _all_positions
+        rows, columns = (min(extent, self.size) for extent in tile)
+        bins = look(self.size, self.width, rows, columns)
         counts = tuple(sorted(count for count, positions in bins if positions))
         positions = dict(bins)
-        total = (self.size // tile[0]) * (self.size // tile[1])
+        total = (self.size // rows) * (self.size // columns)
+        # In compat mode the shares may add up to more than 1, as they do in the real program.
         return Occupancies(counts, tuple(positions[count] / total for count in counts))
 
-    def least(self, tile: Sequence[int]) -> int:  # noqa: ARG002 - part of the protocol
-        """The real program's bin of empty tiles always exists, so its smallest occupancy is 0."""
-        return 0
+    def least(self, tile: Sequence[int]) -> int:
+        """Nonzeros of the emptiest tile; the real program always has a bin of empty ones."""
+        return 0 if self.compat else self.occupancies(tile).counts[0]
 
     def most(self, tile: Sequence[int]) -> int:
         """Nonzeros of the fullest aligned tile."""
@@ -78,18 +82,30 @@ class BandedModel:
 
 
 @lru_cache(maxsize=256)
-def _positions(size: int, width: int, rows: int, columns: int) -> tuple[tuple[int, int], ...]:
-    """(nonzeros, number of aligned tiles that hold as many).
+def _all_positions(size: int, width: int, rows: int, columns: int) -> tuple[tuple[int, int], ...]:
+    """(nonzeros, number of aligned tiles that hold as many): every row of tiles is looked at."""
+    _check_cost(size * (2 * width / columns + 2), width, rows, columns)
+    row_groups, column_groups = size // rows, size // columns
+    bins: dict[int, int] = {}
+    for group in range(row_groups):
+        top = group * rows
+        first = max(0, top - width) // columns
+        last = min(column_groups - 1, (top + rows - 1 + width) // columns)
+        bins[0] = bins.get(0, 0) + column_groups - (last - first + 1)
+        for index in range(first, last + 1):
+            nonzeros = _nonzeros(width, top, rows, index * columns, columns)
+            bins[nonzeros] = bins.get(nonzeros, 0) + 1
+    return tuple(sorted(bins.items()))
 
-    Tiles of the first rows differ until the band has left the left edge (``warm`` row groups); by symmetry the last
-    ones are like them; all between are counted like one of them.
+
+@lru_cache(maxsize=256)
+def _sampled_positions(size: int, width: int, rows: int, columns: int) -> tuple[tuple[int, int], ...]:
+    """The same as the real program counts it.
+
+    Rows of tiles that the band has not left the left edge of count twice (for those at the bottom too), all between
+    count as the first of them: too many where the two kinds overlap, and inexact where tiles are not square.
     """
-    if (width / rows + 1) * (2 * width / columns + 2) * rows > _MOST_VISITS:
-        raise InputError(
-            "not modelled: a band so wide, looked at through tiles so small",
-            got=f"band_width {width}, tiles of {rows} x {columns}",
-            fix="use a hypergeometric density for this tensor",
-        )
+    _check_cost((width + rows) * (2 * width / columns + 2), width, rows, columns)
     row_groups, column_groups = size // rows, size // columns
     warm = ceil(width / rows)
     steady = max(row_groups - 2 * warm, 0)
@@ -102,9 +118,21 @@ def _positions(size: int, width: int, rows: int, columns: int) -> tuple[tuple[in
             if left > top + rows - 1 + width:
                 bins[0] = bins.get(0, 0) + (column_groups - index) * weight
                 break
-            nonzeros = sum(
-                max(0, min(left + columns, row + width + 1) - max(left, row - width, 0))
-                for row in range(top, top + rows)
-            )
+            nonzeros = _nonzeros(width, top, rows, left, columns)
             bins[nonzeros] = bins.get(nonzeros, 0) + weight
     return tuple(sorted(bins.items()))
+
+
+def _nonzeros(width: int, top: int, rows: int, left: int, columns: int) -> int:
+    return sum(
+        max(0, min(left + columns, row + width + 1) - max(left, row - width, 0)) for row in range(top, top + rows)
+    )
+
+
+def _check_cost(visits: float, width: int, rows: int, columns: int) -> None:
+    if visits > _MOST_VISITS:
+        raise InputError(
+            "not modelled: a band so wide, looked at through tiles so small",
+            got=f"band_width {width}, tiles of {rows} x {columns}",
+            fix="use a hypergeometric density for this tensor",
+        )

@@ -144,7 +144,7 @@ def density_models(problem: Problem, *, compat: bool) -> tuple[DensityModel, ...
         if isinstance(density, FixedStructured):
             models.append(_FixedModel(density.density))
         elif isinstance(density, Banded):
-            models.append(BandedModel.of(dataspace, problem, density.band_width))
+            models.append(BandedModel.of(dataspace, problem, density.band_width, compat=compat))
         else:
             models.append(_HypergeometricModel(words, ceil(density.density * words), compat))
     return tuple(models)

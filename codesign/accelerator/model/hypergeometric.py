@@ -77,6 +77,8 @@ def empty_probabilities(population: int, first: int, count: int, tile: int) -> l
 
 
 def _empty_weight(population: int, nonzeros: int, tile: int) -> int:
+    if nonzeros == 0:
+        return 1 << _PRECISION
     if nonzeros + tile > population:
         return 0
     few, many = sorted((nonzeros, tile))
