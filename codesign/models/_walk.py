@@ -37,6 +37,11 @@ class Value:
     base: fx.Node | None = None
     lost: bool = False
 
+    @property
+    def has_no_batch(self) -> bool:
+        """Whether a result lacks the batch; an empty one (a statistic that an operator leaves out) does not count."""
+        return any(shape.batch is None and shape.words > 0 for shape in self.shapes)
+
 
 @dataclass(frozen=True, slots=True)
 class Moved:
@@ -112,7 +117,7 @@ class Walk:
             finding = self._classified(node, operands, value) if not named else None
         except UnsupportedError as error:
             value = self.values.get(node) or Value((), varies)
-            value.lost = not value.shapes or any(shape.batch is None for shape in value.shapes)
+            value.lost = not value.shapes or value.has_no_batch
             self.values[node] = value
             finding = Finding(node, "unsupported", str(error))
         if named:
@@ -168,9 +173,9 @@ class Walk:
         if not value.shapes:
             raise UnsupportedError("its result is a number that depends on the data")
         for operand in operands:
-            if self.values[operand].varies and any(shape.batch is None for shape in self.values[operand].shapes):
+            if self.values[operand].varies and self.values[operand].has_no_batch:
                 raise UnsupportedError("it follows an operator that lost the batch")
-        if any(shape.batch is None for shape in value.shapes):
+        if value.has_no_batch:
             raise UnsupportedError("it combines the samples of a batch into one result")
         if operands:
             check_axes(node, self.shape(operands[0]), value.shapes[0])

@@ -59,7 +59,7 @@ def _stored(program: ExportedProgram) -> list[Tensor | None]:
 
 
 def run(graph: GraphTrace, images: Tensor, visit: Visitor) -> list[Tensor]:
-    """The model's outputs for a batch (one tensor for most models), with ``visit`` called for every layer in execution order.
+    """The outputs for a batch (one tensor for most models); ``visit`` is called for every layer in execution order.
 
     Args:
         graph: from ``trace_graph``, for a module that has its weights (not on the meta device).

@@ -172,6 +172,19 @@ def test_an_exported_program(tmp_path: Path) -> None:
     assert trace(loaded, (3, 32, 32)).layers == trace(module, (3, 32, 32)).layers
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("name", ["resnet20", "vit_tiny_cifar"])
+def test_a_program_in_core_operators(name: str) -> None:
+    """Decomposed to ATen's core (convolution, addmm, bmm, ...): the same multiply-accumulates under other operators."""
+    entry = zoo_entry(name)
+    module = entry.build().eval()
+    example = (torch.randn(2, *entry.input_shape),)
+    program = torch.export.export(module, example, dynamic_shapes=({0: torch.export.Dim("batch")},))
+    found = trace(program.run_decompositions().module(), entry.input_shape)
+    assert found.macs == trace(module, entry.input_shape).macs
+    assert "aten.conv2d" not in {row.operator for row in found.coverage}
+
+
 def test_a_program_for_one_batch_size_is_an_error() -> None:
     program = torch.export.export(nn.Conv2d(1, 1, 3), (torch.randn(4, 1, 5, 5),))
     with pytest.raises(InputError, match="batch"):
