@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
+from typing import NamedTuple
 
 from codesign.accelerator.model.density_models import DensityModel
 from codesign.accelerator.model.saf import CompleteLoop
@@ -17,7 +18,16 @@ from codesign.accelerator.spec.problem import Dataspace, Problem
 from codesign.accelerator.spec.sparse import Format, Rank, TensorFormat
 from codesign.errors import InputError
 
-__all__ = ["Layout", "MappedRank", "RanksExceededError", "Units", "layout_of", "tile_metadata", "uncompressed"]
+__all__ = [
+    "Layout",
+    "MappedRank",
+    "Occupied",
+    "RanksExceededError",
+    "Units",
+    "layout_of",
+    "tile_metadata",
+    "uncompressed",
+]
 
 _COMPRESSED = ("CP", "B", "RLE")
 
@@ -60,6 +70,13 @@ class Units:
 
     metadata: float = 0.0
     payload: float = 0.0
+
+
+class Occupied(NamedTuple):
+    """Metadata and payload words of one rank, for each of several numbers of nonzeros."""
+
+    metadata: Sequence[float]
+    payload: Sequence[float]
 
 
 def _rank_bits(rank: Rank, storage: Storage) -> tuple[int, int]:
@@ -210,46 +227,47 @@ def _assign(
 
 def tile_metadata(
     layout: Layout, dataspace: Dataspace, model: DensityModel, words: int, nonzeros: Sequence[int]
-) -> list[list[Units]]:
+) -> list[Occupied]:
     """Metadata of a tile of ``words`` words, for each of several successive numbers of nonzeros.
 
     Returns:
-        one list of ranks (lowest first) per number of nonzeros.
+        one entry a rank, lowest first.
     """
     top = len(layout.ranks) - 1
     counted_always = top if layout.outer_to_inner else 0
-    rows = [[Units()] * len(layout.ranks) for _ in nonzeros]
-    fibers = 1
+    nothing = Occupied([0.0] * len(nonzeros), [0.0] * len(nonzeros))
+    found = [nothing] * len(layout.ranks)
+    fibers, lowest = 1, None
     current = [1.0 if count == 0 else 0.0 for count in nonzeros]  # probability that the current box is empty
     for number in range(top, -1, -1):
         rank = layout.ranks[number]
+        if rank.fiber == 1 and number != counted_always:
+            continue  # no loop is left for this rank: the box stays what it is
         box = layout.ranks[number - 1].upper if number else layout.base
         inner = model.empty_given(_ranks_extents(dataspace, box), words, nonzeros)
-        if rank.fiber > 1 or number == counted_always:
-            for row, empty, inner_empty in zip(rows, current, inner, strict=True):
-                row[number] = _units(rank.format, fibers, rank.fiber, empty, inner_empty)
-        fibers *= rank.fiber
-        current = inner
-    for row in rows:
-        lowest = next((n for n, units in enumerate(row) if units.metadata or units.payload), None)
-        if lowest is not None:
-            row[lowest] = Units(row[lowest].metadata, 0.0)
-    return rows
+        found[number] = _occupied(rank.format, fibers, rank.fiber, current, inner)
+        fibers, current, lowest = fibers * rank.fiber, inner, number
+    if lowest is not None:
+        found[lowest] = Occupied(found[lowest].metadata, nothing.payload)  # its payload is the data itself
+    return found
 
 
 def _ranks_extents(dataspace: Dataspace, extents: Sequence[int]) -> tuple[int, ...]:
     return tuple(1 + sum(abs(t.coefficient) * (extents[t.dimension] - 1) for t in rank) for rank in dataspace.ranks)
 
 
-def _units(kind: Format, fibers: int, fiber: int, empty: float, inner_empty: float) -> Units:
-    present = fibers * (1 - empty)
-    filled = fiber * (1 - inner_empty)
+def _occupied(kind: Format, fibers: int, fiber: int, empty: Sequence[float], inner: Sequence[float]) -> Occupied:
+    """Words of one rank: ``fibers`` of ``fiber`` coordinates each, given how probably the boxes are empty."""
+    present = [fibers * (1 - p) for p in empty]
     if kind == "UOP":
-        return Units(0.0, present * (fiber + 1))
-    if kind == "CP":
-        return Units(ceil(filled) * present, ceil(filled) * present)
-    if kind == "B":
-        return Units(present * fiber, present * ceil(filled))
+        return Occupied([0.0] * len(present), [share * (fiber + 1) for share in present])
+    if kind == "UB":
+        full = [float(fibers * fiber)] * len(present)
+        return Occupied(full, full)
     if kind == "RLE":
-        return Units(filled * present, filled * present)
-    return Units(float(fibers * fiber), float(fibers * fiber))
+        runs = [fiber * (1 - p) * share for p, share in zip(inner, present, strict=True)]
+        return Occupied(runs, runs)
+    filled = [ceil(fiber * (1 - p)) * share for p, share in zip(inner, present, strict=True)]
+    if kind == "CP":
+        return Occupied(filled, filled)
+    return Occupied([share * fiber for share in present], filled)

@@ -67,6 +67,8 @@ def empty_probability(population: int, nonzeros: int, tile: int) -> float:
 
 def empty_probabilities(population: int, first: int, count: int, tile: int) -> list[float]:
     """``empty_probability`` for ``first``, ``first + 1``, ... nonzeros in the population."""
+    if tile == 1:
+        return [(population - nonzeros) / population for nonzeros in range(first, first + count)]
     weight = _empty_weight(population, first, tile)
     found = []
     for nonzeros in range(first, first + count):

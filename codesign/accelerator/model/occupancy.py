@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, prod
+from operator import mul
 
 from codesign.accelerator.model.accesses import Accesses
 from codesign.accelerator.model.density_models import DensityModel, Occupancies
-from codesign.accelerator.model.formats import Layout, Units, tile_metadata
+from codesign.accelerator.model.formats import Layout, Occupied, Units, tile_metadata
 from codesign.accelerator.spec.problem import Dataspace
 from codesign.errors import InputError
 
@@ -94,11 +95,11 @@ def tile_sparsity(
         # is taken for the empty tile whatever it is.)
         share = 1 - probabilities[0]
         probabilities = [0.0] + [p / share for p in probabilities[1:]] if share else [0.0] * len(counts)
-    expected = sum(k * p for k, p in zip(counts, probabilities, strict=True))
+    expected = _in_order(map(mul, counts, probabilities))
     units, bits = (Units(),) * len(layout.ranks), 0
     if layout.has_metadata:
         units = _expected_units(layout, dataspace, model, words, counts, probabilities)
-        bits = _bits(layout, tile_metadata(layout, dataspace, model, words, [model.most(ranks)])[0])
+        bits = _bits(layout, tile_metadata(layout, dataspace, model, words, [model.most(ranks)]))
     # The real program charges any layout with metadata its nonzeros only, even where no rank leaves zeros out.
     packed = layout.has_metadata and (compat or layout.compressed)
     return TileSparsity(
@@ -112,11 +113,19 @@ def tile_sparsity(
     )
 
 
-def _bits(layout: Layout, units: Sequence[Units]) -> int:
+def _in_order(values: Iterable[float]) -> float:
+    """Plain sum from the first to the last, as the real program adds (``sum`` compensates from Python 3.12 on)."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total
+
+
+def _bits(layout: Layout, occupied: Sequence[Occupied]) -> int:
     return ceil(
         sum(
-            entry.metadata * rank.metadata_bits + entry.payload * rank.payload_bits
-            for entry, rank in zip(units, layout.ranks, strict=True)
+            entry.metadata[0] * rank.metadata_bits + entry.payload[0] * rank.payload_bits
+            for entry, rank in zip(occupied, layout.ranks, strict=True)
         )
     )
 
@@ -132,10 +141,8 @@ def _expected_units(
     """Expected units of every rank."""
     if not counts:
         return (Units(),) * len(layout.ranks)
-    rows = tile_metadata(layout, dataspace, model, words, counts)
-    metadata, payload = [0.0] * len(layout.ranks), [0.0] * len(layout.ranks)
-    for row, p in zip(rows, probabilities, strict=True):
-        for number, entry in enumerate(row):
-            metadata[number] += entry.metadata * p
-            payload[number] += entry.payload * p
-    return tuple(Units(m, q) for m, q in zip(metadata, payload, strict=True))
+    ranks = tile_metadata(layout, dataspace, model, words, counts)
+    return tuple(
+        Units(_in_order(map(mul, rank.metadata, probabilities)), _in_order(map(mul, rank.payload, probabilities)))
+        for rank in ranks
+    )
