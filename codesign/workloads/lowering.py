@@ -51,7 +51,7 @@ def problem(
     if batch < 1:
         raise ValueError(f"problem: batch must be at least 1 (got {batch!r})")
     bounds = list(layer.bounds)
-    own_right_operand = layer.kind == "matmul" and layer.weights.parameter is None
+    own_right_operand = layer.kind == "matmul" and not layer.weights.constant
     bounds[_G if own_right_operand else _N] *= batch
     weights = Dataspace("Weights", tuple((Term(d),) for d in (_G, _C, _M, _R, _S)))
     rows = (Term(_R, layer.dilation[0]), Term(_P, layer.stride[0]))

@@ -43,16 +43,12 @@ class MemoryTraffic:
         return self.words_read + self.words_written
 
 
-def memory_traffic(
-    traffic: Traffic, *, fusion: Fusion = Fusion.FUSED, folded: bool = False, batch: int = 1
-) -> MemoryTraffic:
+def memory_traffic(traffic: Traffic, *, fusion: Fusion = Fusion.FUSED, batch: int = 1) -> MemoryTraffic:
     """Words that an operator moves at the outermost level beyond those of the layers around it.
 
     Args:
         traffic: words that the operator reads and writes by itself for one sample.
         fusion: see ``Fusion``.
-        folded: the operator is a per-channel affine map with constants, i.e. a batch normalisation at inference, which
-            folds into the producing layer's weights when fused. ``Traffic`` of kind "norm" does not say which norm.
         batch: samples.
 
     Raises:
@@ -62,7 +58,7 @@ def memory_traffic(
         raise ValueError(f"memory_traffic: batch must be at least 1 (got {batch!r})")
     read, written = traffic.words_read, traffic.words_written
     if fusion is Fusion.FUSED:
-        if folded:
+        if traffic.kind == "batch_norm":  # its constants become a part of the weights and the bias beside it
             read = written = 0
         elif traffic.kind in _ELEMENTWISE:
             # The operand that the producer has at hand is as large as the result; only the rest is read.

@@ -3,14 +3,14 @@
 The counts are those of the nest analysis of Timeloop (Parashar et al., ISPASS 2019) wherever its recursion collapses:
 a tile is fetched again by every loop outside it except the innermost ones that do not move it, and by sliding windows
 only as far as they are new. **Not in it**, because only the recursion over loops knows: transfers between
-neighbouring instances over links; overlap (other than equality) of the windows of spatial neighbours; a window that,
-when the next outer loop steps, goes on as if the inner one had stepped once more (the outer step is twice the inner
-one, e.g. a dimension of inner bound 2); ranks that add three or more dimensions; ``no_coalesce``; network energy;
+neighbouring instances over links; a sliding window that happens to meet itself when a loop beyond the first two that
+move it steps; ranks that add three or more dimensions; negative coefficients; ``no_coalesce``; network energy;
 sparsity. The engine is the authority; this is for comparing mappings.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from codesign.accelerator.mapper.nest import Batch, FloatArray, IntArray, Nest
 from codesign.accelerator.spec.architecture import Architecture
 from codesign.accelerator.spec.constraints import LevelConstraints
+from codesign.accelerator.spec.mapping import LevelMapping
 from codesign.accelerator.spec.problem import Problem
 
 __all__ = ["ClosedForm", "Counts"]
@@ -39,6 +40,19 @@ class Counts:
     compute_cycles: FloatArray
 
 
+@dataclass(frozen=True, slots=True)
+class _Loops:
+    """All temporal loops from the innermost outwards, and one of bound 1 after the last: (B, loops + 1) each.
+
+    ``stride``: iterations of the loop's dimension inside it. ``iterations``: of the loop and all outside it.
+    """
+
+    bound: FloatArray
+    dimension: IntArray
+    stride: FloatArray
+    iterations: FloatArray
+
+
 class ClosedForm:
     """The closed form for one architecture and problem.
 
@@ -56,7 +70,7 @@ class ClosedForm:
         problem: Problem,
         nest: Nest,
         *,
-        flags: tuple[LevelConstraints, ...] = (),
+        flags: Sequence[LevelConstraints | LevelMapping] = (),
         halo_through_stationary: bool = True,
     ) -> None:
         self._levels = range(len(architecture.storage))
@@ -119,7 +133,7 @@ class ClosedForm:
         # Copies in use of a level: the product of the spatial loops of all levels outside it.
         instances = fan[:, ::-1].cumprod(axis=1)[:, ::-1] / fan
         cycles = batch.factors[:, self._temporal].prod(axis=(1, 2)).astype(float)
-        first = self._held(batch.factors)
+        first = self._held(extents, tile)
         arriving = np.repeat(cycles[:, None], len(self._spaces), axis=1)
         outermost = batch.keep.shape[1] - 1 - batch.keep[:, ::-1].argmax(axis=1)
         reads, fills, updates = (np.zeros_like(tile) for _ in range(3))
@@ -127,48 +141,73 @@ class ClosedForm:
         for level in self._levels:
             arriving = arriving * distinct[:, level]
             keep = batch.keep[:, level]
+            # A strided bounding box holds words that nothing writes, so it may be larger than what arrives.
             known = np.where(writes & ~self._rmw[level], first[:, level], 0.0)
-            reads[:, level] = np.where(keep, arriving - known, 0.0)
+            reads[:, level] = np.where(keep, np.maximum(0.0, arriving - known), 0.0)
             updates[:, level] = np.where(keep & writes, arriving, 0.0)
-            fills[:, level] = np.where(keep & (outermost != level), visits[:, level] - known, 0.0)
+            fetched = np.maximum(0.0, visits[:, level] - known)
+            fills[:, level] = np.where(keep & (outermost != level), fetched, 0.0)
             arriving = np.where(keep, visits[:, level], arriving)
         return Counts(reads, fills, updates, tile, instances, cycles)
 
     def _visits(self, batch: Batch, extents: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Words that enter the tile of every level over the whole run, as if it were kept; and the tile."""
-        size, _, dims = batch.factors.shape
-        row = np.arange(size)[:, None, None]
-        loops = len(self._temporal) * dims
-        bound = np.ones((size, loops + 1))
-        bound[:, :-1] = np.take_along_axis(batch.factors[:, self._temporal], batch.order, axis=2).reshape(size, loops)
-        dimension = np.zeros((size, loops + 1), np.int64)
-        dimension[:, :-1] = batch.order.reshape(size, loops)
-        iterations = bound[:, ::-1].cumprod(axis=1)[:, ::-1]
-        # Index of the innermost loop at or outside each loop that moves the tile; ``loops`` where none does.
-        moving = self._moves[dimension] & (bound > 1)[..., None]
-        index = np.where(moving, np.arange(loops + 1)[:, None], loops)
-        innermost = np.minimum.accumulate(index[:, ::-1], axis=1)[:, ::-1][:, self._first_outer_loop]
-        at = extents[:, self._end]
-        widths = (at - 1) @ self._coefficient + 1
+        loops = self._loops(batch, extents)
+        count = np.arange(loops.bound.shape[1])
+        moving = self._moves[loops.dimension] & (loops.bound > 1)[..., None]
+        innermost = _next(np.where(moving, count[:, None], count[-1]))[:, self._first_outer_loop]
+        widths = (extents[:, self._end] - 1) @ self._coefficient + 1
         tile = np.multiply.reduceat(widths, self._rank_start, axis=-1)
-        times = iterations[row, innermost]
-        visits = tile * times
-        stride = np.ones((size, loops + 1))
-        stride[:, :-1] = np.take_along_axis(extents[:, self._temporal], batch.order, axis=2).reshape(size, loops)
+        visits = tile * loops.iterations[np.arange(len(batch))[:, None, None], innermost]
+        following = _next(np.where(loops.bound > 1, count, count[-1]))
         for space in self._spaces:
-            if not self._sliding[space]:
-                continue
-            own = innermost[:, :, space]
-            step, length = stride[row[:, 0], own], bound[row[:, 0], own]
-            shift = self._coefficient[dimension[row[:, 0], own]][..., self._ranks[space]] * step[..., None]
-            overlap = np.maximum(0.0, widths[..., self._ranks[space]] - shift).prod(axis=-1)
-            overlap *= length > 1
-            if not self._halo_through_stationary:
-                inside = iterations[:, self._first_outer_loop] / times[:, :, space]
-                overlap *= inside == 1
-            visits[..., space] = times[..., space] / length * (tile[..., space] * length - (length - 1) * overlap)
-        everything = iterations[:, self._first_outer_loop][..., None] * tile
-        return np.where(self._no_reuse, everything, visits), tile
+            if self._sliding[space]:
+                own = widths[..., self._ranks[space]]
+                visits[..., space] = self._sliding_visits(space, loops, innermost[..., space], following, own)
+        outside = loops.iterations[:, self._first_outer_loop]
+        return np.where(self._no_reuse, outside[..., None] * tile, visits), tile
+
+    def _loops(self, batch: Batch, extents: FloatArray) -> _Loops:
+        size = len(batch)
+
+        def in_order(by_slot: FloatArray | IntArray) -> FloatArray:
+            values = np.ones((size, len(self._temporal) * by_slot.shape[2] + 1))
+            values[:, :-1] = np.take_along_axis(by_slot[:, self._temporal], batch.order, axis=2).reshape(size, -1)
+            return values
+
+        bound = in_order(batch.factors)
+        dimension = np.zeros(bound.shape, np.int64)
+        dimension[:, :-1] = batch.order.reshape(size, -1)
+        return _Loops(bound, dimension, in_order(extents[:, :-1]), bound[:, ::-1].cumprod(axis=1)[:, ::-1])
+
+    def _sliding_visits(
+        self, space: int, loops: _Loops, inner: IntArray, following: IntArray, widths: FloatArray
+    ) -> FloatArray:
+        """Visits (B, levels) of a dataspace with sliding windows, moved by loop ``inner`` and the one following it.
+
+        While ``inner`` runs, each step fetches what is new. When the loop outside it steps, the window jumps back by
+        one inner step (the recursion extrapolates from its second iteration, and here we follow it) and ahead by one
+        outer step: if these cancel nothing is fetched, if they leave one inner step only what is new, else the tile.
+        """
+        last = loops.bound.shape[1] - 1
+        row = np.arange(len(inner))[:, None]
+        outer = following[row, np.minimum(inner + 1, last)]
+        times_inner, times_outer = loops.bound[row, inner], loops.bound[row, outer]
+        step, jump = (
+            self._coefficient[loops.dimension[row, at]][..., self._ranks[space]]
+            * (loops.stride[row, at] * (loops.bound[row, at] > 1))[..., None]
+            for at in (inner, outer)
+        )
+        tile = widths.prod(axis=-1)
+        new = tile - np.maximum(0.0, widths - step).prod(axis=-1)
+        again = np.where((jump == 2 * step).all(axis=-1), new, tile)
+        if self._halo_through_stationary:
+            again = np.where((jump == step).all(axis=-1), 0.0, again)
+        else:
+            passed = loops.iterations[:, self._first_outer_loop] / loops.iterations[row, inner]
+            new, again = (np.where(passed > 1, tile, words) for words in (new, again))
+        block = tile + (times_inner - 1) * new + (times_outer - 1) * (again + (times_inner - 1) * new)
+        return np.asarray(loops.iterations[row, inner] / (times_inner * times_outer) * block)
 
     def _distinct(self, factors: IntArray, extents: FloatArray) -> FloatArray:
         """By how much a level's spatial loops multiply what one child asks for: equal requests are one (multicast)."""
@@ -196,13 +235,20 @@ class ClosedForm:
         equal = np.maximum(0, fan[:, a] - step_b // common) * np.maximum(0, fan[:, b] - step_a // common)
         return np.asarray(1.0 - equal / (fan[:, a] * fan[:, b]), float)
 
-    def _held(self, factors: IntArray) -> FloatArray:
-        """Distinct words that one instance ever holds: the tile of all loops but the spatial ones outside it."""
-        held = np.empty((len(factors), len(self._levels), len(self._spaces)))
-        outer = np.ones((len(factors), factors.shape[2]))
-        everything = factors.prod(axis=1)
-        for level in reversed(self._levels):
-            held[:, level] = self._tile(everything / outer)
-            slots = list(self._spatial[level])
-            outer = outer * factors[:, slots].prod(axis=1) if slots else outer
+    def _held(self, extents: FloatArray, tile: FloatArray) -> FloatArray:
+        """Distinct words that one instance ever holds, (B, levels, dataspaces), shared out from the outermost inwards.
+
+        Whole numbers like the real program's: a level's share is that of the outer level times the tile that it holds
+        over the tile of all its neighbours together.
+        """
+        held = tile.copy()
+        for level in reversed(self._levels[:-1]):
+            slots = self._spatial[level + 1]
+            together = self._tile(extents[:, slots[-1] + 1]) if slots else tile[:, level]
+            held[:, level] = np.floor(held[:, level + 1] * tile[:, level] / together)
         return held
+
+
+def _next(index: IntArray) -> IntArray:
+    """The smallest value at or after each position of axis 1."""
+    return np.asarray(np.minimum.accumulate(index[:, ::-1], axis=1)[:, ::-1])

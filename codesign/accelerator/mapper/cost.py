@@ -32,18 +32,18 @@ _DRAM_TO_SCRATCHPAD = 200.0
 class Cost:
     """Energy (pJ with an energy table, else relative) and cycles of every mapping, (B,).
 
-    ``missing_words``: by how many words all levels together fall short of their minimum utilisation.
+    ``shortfall``: by what share of itself a minimum utilisation or parallelism is missed, over all of them.
     """
 
     energy_pJ: FloatArray
     cycles: FloatArray
     fits: BoolArray
-    missing_words: FloatArray
+    shortfall: FloatArray
 
     def objective(self, objective: Objective) -> FloatArray:
-        """The number to minimise; infinite where a tile does not fit, huge where a level is used too little."""
+        """The number to minimise; infinite where a tile does not fit, huge where the hardware is used too little."""
         value = {"edp": self.energy_pJ * self.cycles, "energy": self.energy_pJ, "latency": self.cycles}[objective]
-        return np.where(self.fits, value + 1e30 * self.missing_words, np.inf)
+        return np.where(self.fits, value + 1e30 * self.shortfall, np.inf)
 
 
 class CostModel:
@@ -52,22 +52,31 @@ class CostModel:
     Without an energy table an access costs 1 at the innermost storage and 200 at the outermost (the ratio of DRAM to
     scratchpad in Eyeriss), in between by equal ratios: a ranking of mappings, not an energy.
 
+    Not in it: levels that another level switches off, and what the networks cost.
+
     Raises:
         InputError: the table lacks a component, or an action that the architecture needs.
     """
 
-    def __init__(self, architecture: Architecture, problem: Problem, energy: EnergyTable | None) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        problem: Problem,
+        energy: EnergyTable | None,
+        *,
+        min_parallelism: float = 0.0,
+    ) -> None:
         self._architecture = architecture
         self._macs = problem.macs
         levels = architecture.storage
         self.capacity = np.array([_capacity(level) for level in levels])
-        self._least = np.array([_least(level) for level in levels])
+        self._least_words = np.array([_least(level) for level in levels])
+        self._least_instances = min_parallelism * architecture.compute.instances / levels[-1].instances
         self._block = np.array([level.block_size for level in levels], float)[:, None]
         self._energies(energy)
-        unlimited = np.inf
-        self._read_bandwidth = np.array([level.read_bandwidth or unlimited for level in levels])
-        self._write_bandwidth = np.array([level.write_bandwidth or unlimited for level in levels])
-        self._shared_bandwidth = np.array([level.shared_bandwidth or unlimited for level in levels])
+        self._read_bandwidth = _bandwidths([level.read_bandwidth for level in levels])
+        self._write_bandwidth = _bandwidths([level.write_bandwidth for level in levels])
+        self._shared_bandwidth = _bandwidths([level.shared_bandwidth for level in levels])
         scale = [[level.bandwidth_scale.get(space.name, 1.0) for space in problem.dataspaces] for level in levels]
         self._scale = np.array(scale)
 
@@ -95,7 +104,9 @@ class CostModel:
     def cost(self, counts: Counts, keep: BoolArray) -> Cost:
         """Cost of every mapping of a batch, given its counts."""
         kept = (counts.tile * keep).sum(axis=-1)
-        missing = np.maximum(0.0, self._least - kept).sum(axis=-1)
+        used = self._macs / counts.compute_cycles
+        shortfall = (np.maximum(0.0, self._least_words - kept) / np.maximum(1.0, self._least_words)).sum(axis=-1)
+        shortfall += np.maximum(0.0, self._least_instances - used) / max(1.0, self._least_instances)
         cycles = self._cycles(counts)
         per_instance = (
             np.ceil(counts.reads / self._block).sum(axis=-1) * self._read
@@ -105,7 +116,7 @@ class CostModel:
         addresses = np.where(counts.updates > 0, counts.updates, counts.reads) + counts.fills
         per_instance = per_instance + addresses.sum(axis=-1) * self._address + cycles[:, None] * self._leak
         energy = (per_instance * counts.instances).sum(axis=-1) + self._macs * self._compute
-        return Cost(energy, cycles, (kept <= self.capacity).all(axis=-1), missing)
+        return Cost(energy, cycles, (kept <= self.capacity).all(axis=-1), shortfall)
 
     def _cycles(self, counts: Counts) -> FloatArray:
         """Cycles of the slowest of compute and levels: a level stalls everything by what its bandwidth lacks."""
@@ -119,6 +130,10 @@ class CostModel:
 def _capacity(level: Storage) -> float:
     words = level.effective_size_words
     return np.inf if words is None or level.allow_overbooking or level.spatial_dummy else float(words)
+
+
+def _bandwidths(words_per_cycle: list[float | None]) -> FloatArray:
+    return np.array([np.inf if words is None else words for words in words_per_cycle])
 
 
 def _least(level: Storage) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from codesign.accelerator.mapper.cost import CostModel, Objective
 from codesign.accelerator.mapper.feasible import smallest
 from codesign.accelerator.mapper.legality import why_illegal
-from codesign.accelerator.mapper.nest import Batch
+from codesign.accelerator.mapper.nest import Batch, BoolArray
 from codesign.accelerator.mapper.search import Pool, Scorer, grow, improve, spatial_starts
 from codesign.accelerator.mapper.space import MapSpace
 from codesign.accelerator.result import Infeasible, Result
@@ -27,7 +27,7 @@ __all__ = ["Effort", "heuristic_mapping"]
 class Effort:
     """How much is tried: spatial starts, mappings that are improved, rounds of it, and candidates for the engine."""
 
-    starts: int = 12
+    starts: int = 16
     improved: int = 6
     rounds: int = 12
     candidates: int = 8
@@ -46,7 +46,7 @@ def heuristic_mapping(
     """A legal mapping of the problem, or why there is none. Deterministic.
 
     Only perfect factors are used (each divides its dimension's bound). Within that, a legal mapping is always found if
-    there is one, unless a level demands a minimum utilisation, for which there is no such guarantee.
+    there is one, unless a minimum utilisation or parallelism is demanded, for which there is no such guarantee.
 
     Args:
         architecture, problem, constraints: what to map, and what the architecture leaves free for this problem.
@@ -61,7 +61,7 @@ def heuristic_mapping(
         ValueError: the constraints are not for this architecture.
     """
     space = MapSpace(architecture, problem, constraints)
-    cost = CostModel(architecture, problem, energy)
+    cost = CostModel(architecture, problem, energy, min_parallelism=constraints.min_parallelism)
     base = smallest(space, cost.capacity.tolist())
     if isinstance(base, Infeasible):
         return base
@@ -74,10 +74,10 @@ def heuristic_mapping(
 
 
 def _search(scorer: Scorer, base: Batch, effort: Effort, pool: Pool) -> None:
-    starts = spatial_starts(scorer, Batch.join([base]), effort.starts)
+    starts = spatial_starts(scorer, base, effort.starts)
     variants = []
     for keep in _keep_variants(scorer.space, base):
-        for option in range(scorer.space.orders.shape[1]):
+        for option in range(min(len(scorer.space.problem.dataspaces), scorer.space.orders.shape[1])):
             order = np.repeat(scorer.space.orders[:, option][None], len(starts), axis=0)
             variants.append(Batch(starts.factors.copy(), order, np.repeat(keep, len(starts), axis=0)))
     grown = grow(scorer, Batch.join(variants))
@@ -86,7 +86,8 @@ def _search(scorer: Scorer, base: Batch, effort: Effort, pool: Pool) -> None:
     improve(scorer, grown.take(best), effort.rounds, pool)
 
 
-def _keep_variants(space: MapSpace, base: Batch) -> list[np.ndarray]:
+def _keep_variants(space: MapSpace, base: Batch) -> list[BoolArray]:
+    """Everything kept that may be kept, and only what must be: (1, levels, dataspaces) each."""
     free = np.array([[keep is None for keep in row] for row in space.keep])
     every = base.keep | free
     return [every, base.keep] if free.any() else [base.keep]
@@ -100,18 +101,19 @@ def _first_legal(
     objective: Objective,
     evaluate: Callable[[Mapping], Result | Infeasible] | None,
 ) -> Mapping | Infeasible:
-    """The first legal candidate, or with an engine the best one; why the last one is illegal if none is legal."""
+    """The first legal candidate, or with an engine the best one; why the first one is illegal if none is legal."""
     refused: Infeasible | None = None
     best: tuple[float, Mapping] | None = None
     for mapping in candidates:
-        refused = why_illegal(architecture, problem, constraints, mapping)
-        if refused is not None:
+        illegal = why_illegal(architecture, problem, constraints, mapping)
+        if illegal is not None:
+            refused = refused or illegal
             continue
         if evaluate is None:
             return mapping
         result = evaluate(mapping)
         if isinstance(result, Infeasible):
-            refused = result
+            refused = refused or result
             continue
         value = _value(result, objective)
         if best is None or value < best[0]:

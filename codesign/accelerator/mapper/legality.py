@@ -20,7 +20,7 @@ def why_illegal(
     """The first rule that the mapping breaks, or None if it is legal (dense tiles; no metadata is looked at).
 
     Rules: loops multiply to the bounds, each dimension once a block, fan-outs, constraints, capacity of the kept
-    tiles over the number of buffers, minimum utilisation.
+    tiles over the number of buffers, minimum utilisation and parallelism.
 
     Raises:
         ValueError: the mapping does not belong to the architecture and problem.
@@ -38,7 +38,18 @@ def why_illegal(
         broken = _broken_capacity(architecture, problem, index, level, extents)
         if broken is not None:
             return broken
-    return None
+    return _broken_parallelism(architecture, constraints, mapping)
+
+
+def _broken_parallelism(architecture: Architecture, constraints: Constraints, mapping: Mapping) -> Infeasible | None:
+    used = prod(loop.bound for level in mapping.levels for loop in (*level.spatial_x, *level.spatial_y))
+    there = architecture.compute.instances // architecture.storage[-1].instances
+    least = constraints.min_parallelism * there
+    if used >= least:
+        return None
+    name = architecture.compute.name
+    message = f"{name}: the spatial loops use {used} of {there} instances, the constraints want at least {least:g}"
+    return Infeasible(name, used, least, "instances", message, levers=("lower the minimum parallelism",))
 
 
 def _broken_structure(

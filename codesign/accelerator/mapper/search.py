@@ -89,7 +89,8 @@ def spatial_starts(scorer: Scorer, base: Batch, count: int) -> Batch:
     ways = np.ones((1, len(space.nest.slots), len(available)), np.int64)
     for slot in spatial:
         room = int(space.fanout[slot]) // int(base.factors[0, slot].prod())
-        choices = np.array(_axis_choices(available.tolist(), room))
+        most = space.upper(slot) // base.factors[0, slot]
+        choices = np.array(_axis_choices(available.tolist(), most.tolist(), room))
         grown = np.repeat(ways, len(choices), axis=0)
         grown[:, slot] = np.tile(choices, (len(ways), 1))
         grown = grown[(available % grown.prod(axis=1) == 0).all(axis=1)]
@@ -112,12 +113,12 @@ def _shortlist(values: FloatArray, used: IntArray, count: int) -> IntArray:
     return alternating[np.sort(first)][:count]
 
 
-def _axis_choices(available: list[int], room: int) -> list[list[int]]:
-    """Factors of one axis, by size; at most two dimensions."""
+def _axis_choices(available: list[int], most: list[int], room: int) -> list[list[int]]:
+    """Factors of one axis, by size; at most two dimensions, each at most ``most``."""
     choices = [[1] * len(available)]
     for index, bound in enumerate(available):
         for factor in divisors(bound)[1:]:
-            if factor <= room:
+            if factor <= min(room, most[index]):
                 choices.append([factor if d == index else 1 for d in range(len(available))])
     single = choices[1:]
     for one, other in combinations(single, 2):
@@ -134,7 +135,7 @@ def grow(scorer: Scorer, batch: Batch) -> Batch:
     """
     space = scorer.space
     temporal = np.array(space.nest.temporal)
-    moves = np.array(_primes(space)).reshape(-1, 2)
+    moves = np.array(_primes(space), np.int64).reshape(-1, 2)
     values = scorer(batch)
     for rank in range(len(temporal) - 1):
         active = np.arange(len(batch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, permutations
 
@@ -39,7 +40,7 @@ class MapSpace:
     Capacities are not part of it (see ``CostModel``).
 
     Raises:
-        ValueError: constraints that do not have one entry a storage level.
+        ValueError: constraints that do not have one entry a storage level, or a dataspace.
     """
 
     def __init__(self, architecture: Architecture, problem: Problem, constraints: Constraints) -> None:
@@ -48,6 +49,9 @@ class MapSpace:
                 f"MapSpace: constraints for {len(architecture.storage)} levels are needed"
                 f" (got {len(constraints.levels)})"
             )
+        for own, level in zip(constraints.levels, architecture.storage, strict=True):
+            if len(own.keep) != len(problem.dataspaces):
+                raise ValueError(f"MapSpace: keep of {level.name} must have one entry a dataspace (got {own.keep!r})")
         self.architecture, self.problem, self.constraints = architecture, problem, constraints
         active = [dimension for dimension, bound in enumerate(problem.bounds) if bound > 1] or [0]
         self.nest = Nest.of(architecture, active)
@@ -88,30 +92,30 @@ class MapSpace:
             rows.append([free if keep is None or level.spatial_dummy else keep for keep in own.keep])
         return rows
 
-    def _orders(self, level: int) -> list[tuple[int, ...]]:
-        """Loop orders (dimension ids, innermost first) of a temporal block that keep one dataspace after another still.
+    def _order(self, level: int, still: Sequence[int]) -> tuple[int, ...]:
+        """Loop order (dimension ids, innermost first) of a temporal block that keeps dataspaces still, in that order.
 
-        For every order of the dataspaces: the loops that do not move the first one lie innermost, of the others those
-        that do not move the second one, and so on. Among equals those that slide a window come first, so that it is
-        moved by the loop directly outside it.
+        The loops that do not move the first dataspace lie innermost, of the others those that do not move the second
+        one, and so on. Among equals those that slide a window come first, so that it is moved by the loop directly
+        outside it.
         """
         loops = self.constraints.levels[level].temporal
+        moved = [self.problem.dataspaces[space].dimensions for space in still]
+        ranks = [rank for dataspace in self.problem.dataspaces for rank in dataspace.ranks]
+        slides = {term.dimension for rank in ranks if len(rank) > 1 for term in rank}
         fixed = {*loops.inner, *loops.outer}
         free = [dimension for dimension in range(len(self.problem.bounds)) if dimension not in fixed]
-        moved = [dataspace.dimensions for dataspace in self.problem.dataspaces]
-        slides = {
-            term.dimension
-            for dataspace in self.problem.dataspaces
-            for rank in dataspace.ranks
-            if len(rank) > 1
-            for term in rank
-        }
+        keys = {d: ([d in dimensions for dimensions in moved], d not in slides, -d) for d in free}
+        return (*loops.inner, *sorted(free, key=keys.__getitem__), *loops.outer)
+
+    def _orders(self, level: int) -> list[tuple[int, ...]]:
+        """The different orders of a temporal block, first those that keep each dataspace still before all others."""
+        spaces = range(len(self.problem.dataspaces))
+        rotations = [(*spaces[first:], *spaces[:first]) for first in spaces]
         found: dict[tuple[int, ...], tuple[int, ...]] = {}
-        for still in islice(permutations(range(len(moved))), _MOST_ORDERS):
-            keys = {d: ([d in moved[space] for space in still], d not in slides, -d) for d in free}
-            order = (*loops.inner, *sorted(free, key=keys.__getitem__), *loops.outer)
-            seen = tuple(dimension for dimension in order if self.problem.bounds[dimension] > 1)
-            found.setdefault(seen, order)
+        for still in (*rotations, *islice(permutations(spaces), _MOST_ORDERS)):
+            order = self._order(level, still)
+            found.setdefault(tuple(dimension for dimension in order if self.problem.bounds[dimension] > 1), order)
         return list(found.values())
 
     def _padded_orders(self) -> IntArray:
@@ -120,6 +124,11 @@ class MapSpace:
         most = max(len(options) for options in self.full_orders)
         table = [[[position[d] for d in order if d in position] for order in opts] for opts in self.full_orders]
         return np.array([rows + [rows[-1]] * (most - len(rows)) for rows in table])
+
+    def upper(self, slot: int) -> IntArray:
+        """The largest factor of every active dimension that the limits of a slot's block leave."""
+        block = next(block for block in self._placed if slot in block.slots)
+        return np.array([block.upper[dimension] for dimension in self.nest.dimensions])
 
     def allowed(self, factors: IntArray) -> BoolArray:
         """Which factor sets (B, slots, dimensions) respect fan-outs, factor limits, axes and spatial permutations."""

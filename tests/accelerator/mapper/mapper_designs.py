@@ -116,13 +116,13 @@ DESIGNS = {
 def energy_table(architecture: Architecture) -> EnergyTable:
     """Made-up energies that grow outwards; only their order matters to the tests."""
     entries = []
-    pJ = 0.5
+    energy = 0.5
     for level in architecture.storage:
         if level.spatial_dummy:
             continue
-        pJ *= 3
+        energy *= 3
         for action, factor in (("read", 1.0), ("write", 1.1), ("update", 1.2), ("leak", 1e-3)):
-            entries.append(EnergyEntry(level.name, action, pJ * factor, Provenance("made up for a test")))
+            entries.append(EnergyEntry(level.name, action, energy * factor, Provenance("made up for a test")))
     entries.append(EnergyEntry(architecture.compute.name, "compute", 0.4, Provenance("made up for a test")))
     return EnergyTable(tuple(entries))
 
