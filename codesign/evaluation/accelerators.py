@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from codesign.accelerator.energy import estimate
+from codesign.accelerator.spec.architecture import Compute, Storage
 from codesign.accelerator.spec.energy_table import EnergyTable
 from codesign.accelerator.spec.loader import Design, load_design
 from codesign.errors import InputError, did_you_mean
@@ -36,9 +37,10 @@ class Accelerator:
         """Area of all instances of each component that the area table knows."""
         architecture = self.design.architecture
         known = {entry.component: entry.area_um2 for entry in self.energy.areas}
+        components: tuple[Storage | Compute, ...] = (*reversed(architecture.storage), architecture.compute)
         return {
             component.name: known[component.name] * component.instances / 1e6
-            for component in (*reversed(architecture.storage), architecture.compute)
+            for component in components
             if component.name in known
         }
 

@@ -112,7 +112,7 @@ def simulate_model(
             done[key] = answer
         warnings += [f"{layer.name}: {text}" for text in done[key].warnings]
         rows.append(_layer_row(layer, done[key], accelerator, mapping_file(layer.name)))
-    moved = [memory_traffic(item, fusion=fusion, folded=item.kind == "batch_norm") for item in traffic]
+    moved = [memory_traffic(item, fusion=fusion) for item in traffic]
     return _joined(accelerator, rows, moved, input_kind, accuracy, tuple(warnings))
 
 
@@ -149,19 +149,19 @@ def _joined(
     architecture = accelerator.design.architecture
     outermost = architecture.storage[-1]
     actions = accelerator.energy.actions(outermost.name)
-    traffic = []
+    traffic, traffic_uJ = [], 0.0
     for item in moved:
-        energy_pJ = item.words_read * actions["read"] + item.words_written * actions["write"]
+        energy_pJ = (item.words_read * actions["read"] + item.words_written * actions["write"]) / outermost.block_size
+        traffic_uJ += energy_pJ / 1e6
         traffic.append(
             {
                 "name": item.name,
                 "kind": item.kind,
                 "words_read": item.words_read,
                 "words_written": item.words_written,
-                "energy_uJ": energy_pJ / outermost.block_size / 1e6,
+                "energy_uJ": energy_pJ / 1e6,
             }
         )
-    traffic_uJ = sum(row["energy_uJ"] for row in traffic)
     components = {
         name: sum(row.energy_by_component_uJ[name] for row in rows) for name in rows[0].energy_by_component_uJ
     }

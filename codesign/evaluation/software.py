@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,7 @@ from codesign.config import EvaluateConfig
 from codesign.data.images import ImageSet
 from codesign.errors import InputError
 from codesign.evaluation.record import AccuracyRecord, InputKind, RobustnessRecord
+from codesign.masks.format import Setting
 from codesign.masks.reading import MaskSet
 from codesign.masks.recording import record as record_masks
 from codesign.masks.statistics import LayerStatistics, model_statistics
@@ -131,7 +132,12 @@ def measure_masks(
 ) -> Masked:
     """Record the masks of the first ``mask_images`` images as they are and as the attack left them."""
     count = len(images) if config.mask_images is None else min(config.mask_images, len(images))
-    attributes = {"model": label, "data": images.name, "attack": repr(attack_of(config)), "seed": config.seed}
+    attributes: dict[str, Setting] = {
+        "model": label,
+        "data": images.name,
+        "attack": repr(attack_of(config)),
+        "seed": config.seed,
+    }
     sources = {"clean": _clean(images, config, count), "adversarial": _adversarial(result, config, count)}
     with MaskWriter(folder, attributes=attributes, overwrite=True) as writer:
         for part, kind in enumerate(INPUT_KINDS):
@@ -174,5 +180,5 @@ def _accuracy(name: str, accuracy: Accuracy) -> AccuracyRecord:
     )
 
 
-def _row(data: dict[str, str | None]) -> dict[str, str]:
+def _row(data: Mapping[str, str | None]) -> dict[str, str]:
     return {key: value for key, value in data.items() if value is not None}

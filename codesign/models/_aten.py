@@ -46,8 +46,9 @@ TRAFFIC: Mapping[str, TrafficKind] = _table(  # type: ignore[assignment]
     activation="""
         relu relu6 hardtanh leaky_relu prelu _prelu_kernel rrelu elu celu selu gelu silu mish hardswish hardsigmoid
         sigmoid log_sigmoid tanh hardshrink softshrink softplus threshold glu""",
+    batch_norm="batch_norm _native_batch_norm_legit_no_training",
     norm="""
-        batch_norm _native_batch_norm_legit_no_training layer_norm native_layer_norm group_norm native_group_norm
+        layer_norm native_layer_norm group_norm native_group_norm
         instance_norm rms_norm linalg_vector_norm linalg_norm norm cosine_similarity""",
     pooling="""
         max_pool1d max_pool2d max_pool2d_with_indices avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d

@@ -12,7 +12,9 @@ from typing import Literal
 __all__ = ["Coverage", "Layer", "LayerKind", "Operand", "TracedModel", "Traffic", "TrafficKind"]
 
 LayerKind = Literal["conv", "conv_transposed", "linear", "matmul"]
-TrafficKind = Literal["activation", "norm", "pooling", "residual", "softmax", "elementwise", "data_movement"]
+TrafficKind = Literal[
+    "activation", "batch_norm", "norm", "pooling", "residual", "softmax", "elementwise", "data_movement"
+]
 Treatment = Literal["modelled", "ignored", "unsupported"]
 
 
@@ -79,7 +81,10 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """An operator that moves data without multiply-accumulates: words read and written for one sample."""
+    """An operator that moves data without multiply-accumulates: words read and written for one sample.
+
+    ``batch_norm`` is apart from the other norms: at inference it is a per-channel affine map with constants.
+    """
 
     name: str
     kind: TrafficKind
