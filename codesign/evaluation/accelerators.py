@@ -100,7 +100,9 @@ def load_accelerator(name: str) -> Accelerator:
             raise InputError("no such architecture", got=name, key="architectures", fix=did_you_mean(name, known))
     design = load_design([path])
     try:
-        energy = design.energy if design.energy is not None else estimate(design.architecture, design.sparse)
+        energy = design.energy
+        if energy is None:
+            energy = estimate(design.architecture, design.sparse, compound_classes=design.compound_classes)
         _ = design.cycle_seconds  # latency in time needs the clock
     except InputError as error:
         raise error.within(path) from error

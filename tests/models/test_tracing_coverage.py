@@ -74,7 +74,7 @@ def test_traffic(traced: TracedModel) -> None:
     first = [entry for entry in traced.traffic if entry.name.startswith("blocks.0")]
     assert first == [
         Traffic("blocks.0.relu", "activation", words, words),
-        Traffic("blocks.0.norm", "norm", words + 4 * 2, words),
+        Traffic("blocks.0.norm", "batch_norm", words + 4 * 2, words),
         Traffic("blocks.0.relu#2", "activation", words, words),
         Traffic("blocks.0.softmax", "softmax", 2 * 4 * 4, 2 * 4 * 4),
         Traffic("blocks.0.add", "residual", 2 * words, words),
