@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nest_cases import mapped
 from nest_walker import Walker
-from random_cases import mapped
 
 from codesign.accelerator.model.nest import build_nest
 from codesign.accelerator.model.nest_analysis import analyse

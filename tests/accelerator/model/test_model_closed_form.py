@@ -10,7 +10,7 @@ from math import prod
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from random_cases import energy_table, mapped
+from nest_cases import energy_table, mapped
 
 from codesign.accelerator.model import evaluate
 from codesign.accelerator.result import Result

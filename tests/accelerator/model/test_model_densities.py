@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_cases import convolution, matmul
+from nest_cases import convolution, matmul
 from scipy import stats
 
 from codesign.accelerator.model.density_models import density_models

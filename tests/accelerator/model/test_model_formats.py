@@ -6,7 +6,7 @@ from itertools import combinations, product
 from math import ceil
 
 import pytest
-from random_cases import matmul
+from nest_cases import matmul
 
 from codesign.accelerator.model.density_models import density_models
 from codesign.accelerator.model.formats import RanksExceededError, layout_of, tile_metadata, uncompressed

@@ -9,7 +9,7 @@ from math import prod
 
 from hypothesis import assume, given, settings
 from loop_simulator import simulate_loops
-from random_cases import convolution, energy_table, mapped
+from nest_cases import convolution, energy_table, mapped
 
 from codesign.accelerator.model import evaluate
 from codesign.accelerator.result import Result

@@ -8,7 +8,7 @@ from math import ceil, floor
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from random_cases import SOURCE, convolution, energy_table, mapped, matmul
+from nest_cases import SOURCE, convolution, energy_table, mapped, matmul
 
 from codesign.accelerator.model import evaluate
 from codesign.accelerator.result import Infeasible, Result
