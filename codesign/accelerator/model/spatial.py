@@ -14,7 +14,7 @@ from math import prod
 
 from codesign.errors import InputError
 
-__all__ = ["Group", "Shares"]
+__all__ = ["Group", "Shares", "clear_caches"]
 
 _MOST_ELEMENTS = 4_000_000
 
@@ -167,3 +167,9 @@ def _hops(elements: list[int], mesh: tuple[int, int]) -> float:
     for element in elements:
         rows.setdefault(element % width, []).append(element // width)
     return max(rows) + sum(max(0.0, middle - min(y)) + max(0.0, max(y) - middle) for y in rows.values())
+
+
+def clear_caches() -> None:
+    """Forget all groups that were analysed (for measurements)."""
+    for cached in (_neighbour_offsets, _linked_shares, _shares):
+        cached.cache_clear()
