@@ -23,7 +23,7 @@ def explain(
 
     from codesign.accelerator.spec.glossary import GLOSSARY, explain_key
 
-    entries = explain_key(key) or tuple(entry for entry in GLOSSARY if entry.section == key)
+    entries = explain_key(key) + tuple(entry for entry in GLOSSARY if entry.section == key)
     if not entries:
         known = {entry.key for entry in GLOSSARY}
         raise InputError("no reader knows this key", got=key, key="KEY", fix=did_you_mean(key, known))

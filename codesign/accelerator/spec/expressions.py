@@ -26,6 +26,7 @@ MAX_LENGTH = 1000
 
 _MAX_NODES = 300
 _MAX_BITS = 4096
+_MAX_DIGITS = 30
 
 
 class ExpressionError(ValueError):
@@ -38,6 +39,12 @@ def _power(base: Any, exponent: Any, modulus: None = None) -> Any:
     if isinstance(base, int) and isinstance(exponent, int) and abs(exponent) * base.bit_length() > _MAX_BITS:
         raise ExpressionError(f"the power {base} ** {exponent} is too large")
     return base**exponent
+
+
+def _round(number: Any, digits: Any = None) -> Any:
+    if digits is not None and abs(digits) > _MAX_DIGITS:
+        raise ExpressionError(f"round takes at most {_MAX_DIGITS} digits")
+    return round(number, digits)
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
@@ -70,7 +77,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "min": min,
         "pow": _power,
         "radians": math.radians,
-        "round": round,
+        "round": _round,
         "sin": math.sin,
         "sqrt": math.sqrt,
         "str": str,
@@ -121,11 +128,11 @@ def evaluate(node: Node, symbols: Mapping[str, object], what: str) -> object:
     try:
         return evaluate_text(node.value, symbols)
     except ExpressionError as error:
-        raise node.error(
-            f"{what} is not in quotes, so it is an expression, which cannot be evaluated: {error}",
-            got=repr(node.value),
-            fix=f'if it is meant as text, put it in quotes: "{node.value}"',
-        ) from error
+        fix = f'if it is meant as text, put it in quotes: "{node.value}"'
+        if node.value.count("(") != node.value.count(")"):
+            fix = "inside {...} and [...] a comma ends a value: give the expression a line of its own"
+        rule = f"{what} is not in quotes, so it is an expression, which cannot be evaluated: {error}"
+        raise node.error(rule, got=repr(node.value), fix=fix) from error
 
 
 def evaluate_text(text: str, symbols: Mapping[str, object]) -> object:

@@ -15,7 +15,7 @@ __all__ = ["Factor", "dataspaces", "dimensions", "factors", "permutation"]
 
 Relation = Literal["=", "<=", ">="]
 
-_FACTOR = re.compile(r"\s*([A-Za-z]+)\s*(<=|>=|=)?\s*(\d{1,18})\s*(?:,\s*(\d{1,18})(?!\s*\w*\s*[<>=]))?\s*,?")
+_FACTOR = re.compile(r"\s*([A-Za-z]+)\s*(<=|>=|=)?\s*(\d{1,18})\s*(?:,\s*(\d{1,18})(?![\w<>=]))?\s*,?")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,24 +39,26 @@ class Factor:
         return f"{problem.dimensions[self.dimension]}{self.relation}{self.value}{residual}"
 
 
-def factors(node: Node, problem: Problem) -> tuple[Factor, ...]:
+def factors(node: Node, problem: Problem, *, any_problem: bool = False) -> tuple[Factor, ...]:
     """The factors of a list or of a text; 0 is the full bound of the dimension.
 
-    A whole number after a factor in a list is its residual: YAML splits ``[P=4,3]`` at the comma.
+    A whole number after a factor in a list is its residual: YAML splits ``[P=4,3]`` at the comma. With
+    ``any_problem`` a factor of 1 may be of a dimension that this problem lacks, since it then holds anyway: an
+    architecture's constraints are written for many problems.
     """
     if not node.is_list:
-        return tuple(_from_text(node, node.text("factors"), problem))
+        return tuple(_from_text(node, node.text("factors"), problem, any_problem))
     found: list[Factor] = []
     for item in node.items("factors"):
         if isinstance(item.value, int) and not isinstance(item.value, bool) and found:
             last = found.pop()
             found.append(_factor(last.place, problem, last.dimension, last.relation, last.value, item.value))
             continue
-        found.extend(_from_text(item, item.text("a factor"), problem))
+        found.extend(_from_text(item, item.text("a factor"), problem, any_problem))
     return tuple(found)
 
 
-def _from_text(node: Node, text: str, problem: Problem) -> Iterator[Factor]:
+def _from_text(node: Node, text: str, problem: Problem, any_problem: bool) -> Iterator[Factor]:
     position = 0
     while position < len(text):
         match = _FACTOR.match(text, position)
@@ -68,12 +70,14 @@ def _from_text(node: Node, text: str, problem: Problem) -> Iterator[Factor]:
                 got=repr(text[position:].strip()),
                 fix='e.g. "C=4"',
             )
+        position = match.end()
         name, relation, value, residual = match.groups()
+        if any_problem and name not in problem.dimensions and len(name) == 1 and (int(value), residual) == (1, None):
+            continue
         dimension = _dimension(node, name, problem)
         yield _factor(
             node, problem, dimension, _relation(relation), int(value), None if residual is None else int(residual)
         )
-        position = match.end()
 
 
 def _relation(text: str | None) -> Relation:

@@ -17,6 +17,9 @@ Scalar = str | int | float | bool | None
 """A value that YAML 1.2's core schema can write in one scalar."""
 
 
+_LONGEST_SHOWN = 200
+
+
 class Node:
     """One value of a YAML file and its place.
 
@@ -54,6 +57,8 @@ class Node:
 
     def error(self, rule: str, *, got: object = None, fix: str | None = None) -> InputError:
         """The error that this value breaks ``rule``; the caller raises it."""
+        if isinstance(got, str) and len(got) > _LONGEST_SHOWN:
+            got = f"{got[:_LONGEST_SHOWN]}... ({len(got)} characters)"
         return InputError(rule, got=got, path=self.path, line=self.line, key=self.key or None, fix=fix)
 
     @property

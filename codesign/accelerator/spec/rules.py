@@ -170,7 +170,7 @@ def _add_loops(rules: LoopRules, directive: Directive, problem: Problem) -> None
     entries = directive.entries
     for key in ("factors", "factors_only"):
         if key in entries:
-            for factor in factors(entries[key], problem):
+            for factor in factors(entries[key], problem, any_problem=directive.constraint):
                 if directive.constraint and factor.value > problem.bounds[factor.dimension]:
                     rules.oversized.append(factor)
                 else:

@@ -6,7 +6,6 @@ source: the original sources stand in comments.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -33,7 +32,7 @@ def problem_to_yaml(problem: Problem) -> str:
         raise ValueError(f"problem_to_yaml: dimensions must be letters (got {wrong!r})")
     terms = [term for dataspace in problem.dataspaces for rank in dataspace.ranks for term in rank]
     values = sorted({term.coefficient for term in terms} - {1})
-    lines = ["problem:", "  version: 0.4", "  shape:", f"    name: {json.dumps(problem.name)}"]
+    lines = ["problem:", "  version: 0.4", "  shape:", f"    name: {_quoted(problem.name)}"]
     lines.append(f"    dimensions: [{', '.join(problem.dimensions)}]")
     if values:
         lines.append("    coefficients:")
@@ -79,7 +78,7 @@ def energy_table_to_yaml(table: EnergyTable, architecture: Architecture) -> str:
     if not named <= set(instances):
         raise ValueError(f"energy_table_to_yaml: not in the architecture: {sorted(named - set(instances))}")
     order = [name for name in instances if name in named]
-    names = {name: json.dumps(f"{architecture.name}.{name}[1..{instances[name]}]") for name in order}
+    names = {name: _quoted(f"{architecture.name}.{name}[1..{instances[name]}]") for name in order}
     lines = ["ERT:", "  version: 0.4", "  tables:"]
     for component in order:
         energies = [entry for entry in table.energies if entry.component == component]
@@ -102,12 +101,27 @@ def energy_table_to_yaml(table: EnergyTable, architecture: Architecture) -> str:
 def _source(provenance: Provenance) -> str:
     """Where a number comes from, as a comment."""
     scaling = "" if provenance.scaling == "none" else f"; {provenance.scaling}"
-    return "  # " + " ".join(f"{provenance.source}{scaling} ({provenance.confidence})".split())
+    text = " ".join(f"{provenance.source}{scaling} ({provenance.confidence})".split())
+    return "  # " + "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _name(text: str) -> str:
-    """Plain where every YAML reader takes it as the same text, else in double quotes (JSON's are YAML's)."""
-    return text if _PLAIN.fullmatch(text) and text.lower() not in _RESERVED else json.dumps(text)
+    """Plain where every YAML reader takes it as the same text, else in double quotes."""
+    return text if _PLAIN.fullmatch(text) and text.lower() not in _RESERVED else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """In double quotes; everything but printable ASCII is escaped (JSON's surrogate pairs are not YAML's)."""
+    return '"' + "".join(_escaped(letter) for letter in text) + '"'
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter)
+    if letter in '\\"':
+        return f"\\{letter}"
+    if 0x20 <= code < 0x7F:
+        return letter
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _coefficient(value: int) -> str:
