@@ -46,7 +46,8 @@ def network_energy_pJ(
     """
     network = architecture.storage[level].network
     router, ingress = network.router_energy_pJ or 0.0, network.ingress_energy_pJ or 0.0
-    hop = _hop_energy_pJ(level, architecture, table)
+    on_the_way = any(tile.links or any(entry.hops for entry in tile.deliveries) for tile in accesses)
+    hop = _hop_energy_pJ(level, architecture, table) if on_the_way else 0.0
     total = 0.0
     for dataspace, tile in zip(problem.dataspaces, accesses, strict=True):
         energy = tile.links * (hop + 2 * router)
