@@ -18,16 +18,12 @@ def explain(
 
     Example: codesign explain multiple_buffering
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from codesign.accelerator.spec.glossary import GLOSSARY, explain_key
 
     entries = explain_key(key) + tuple(entry for entry in GLOSSARY if entry.section == key)
     if not entries:
         known = {entry.key for entry in GLOSSARY}
         raise InputError("no reader knows this key", got=key, key="KEY", fix=did_you_mean(key, known))
-    table = Table("key", "where", "meaning", "unit or value", "default", box=None)
     for entry in entries:
-        table.add_row(entry.key, entry.section, entry.meaning, entry.unit, entry.default)
-    Console().print(table)
+        typer.secho(f"{entry.key} (in: {entry.section})", bold=True)
+        typer.echo(f"  {entry.meaning}\n  value: {entry.unit}; default: {entry.default}")
