@@ -32,13 +32,17 @@ class Scorer:
     def __call__(self, batch: Batch) -> FloatArray:
         """(B,) objective."""
         values = np.full(len(batch), np.inf)
-        good = np.flatnonzero(self.space.allowed(batch.factors))
-        kept = (self._closed_form.tiles(batch.factors[good]) * batch.keep[good]).sum(axis=-1)
-        good = good[(kept <= self.cost.capacity).all(axis=1)]
+        good = self.legal(batch)
         if len(good):
             legal = batch.take(good)
             values[good] = self.cost.cost(self._closed_form.counts(legal), legal.keep).objective(self._objective)
         return values
+
+    def legal(self, batch: Batch) -> IntArray:
+        """Rows that are allowed and whose kept tiles fit."""
+        good = np.flatnonzero(self.space.allowed(batch.factors))
+        kept = (self._closed_form.tiles(batch.factors[good]) * batch.keep[good]).sum(axis=-1)
+        return np.asarray(good[(kept <= self.cost.capacity).all(axis=1)])
 
 
 class Pool:
@@ -94,13 +98,27 @@ def spatial_starts(scorer: Scorer, base: Batch, count: int) -> Batch:
         grown = np.repeat(ways, len(choices), axis=0)
         grown[:, slot] = np.tile(choices, (len(ways), 1))
         grown = grown[(available % grown.prod(axis=1) == 0).all(axis=1)]
-        used = grown.prod(axis=(1, 2))
-        ways = grown[np.argsort(-used, kind="stable")[:_SPATIAL_CHOICES]]
+        ways = _most_used(scorer, base, grown[np.argsort(-grown.prod(axis=(1, 2)), kind="stable")])
+    starts = _onto_mesh(base, ways, source)
+    return starts.take(_shortlist(scorer(starts), ways.prod(axis=(1, 2)), count))
+
+
+def _most_used(scorer: Scorer, base: Batch, ways: IntArray) -> IntArray:
+    """The first legal ones; what is illegal here stays illegal on further axes."""
+    found: list[IntArray] = []
+    for start in range(0, len(ways), _SPATIAL_CHOICES):
+        chunk = ways[start : start + _SPATIAL_CHOICES]
+        found.append(chunk[scorer.legal(_onto_mesh(base, chunk, scorer.space.nest.temporal[-1]))])
+        if sum(map(len, found)) >= _SPATIAL_CHOICES:
+            break
+    return np.concatenate(found)[:_SPATIAL_CHOICES]
+
+
+def _onto_mesh(base: Batch, ways: IntArray, source: int) -> Batch:
+    """The base with factors (B, slots, dimensions) moved from slot ``source`` to other slots."""
     factors = base.factors * ways
     factors[:, source] //= ways.prod(axis=1)
-    starts = Batch(factors, np.repeat(base.order, len(ways), 0), np.repeat(base.keep, len(ways), 0))
-    values = scorer(starts)
-    return starts.take(_shortlist(values, ways.prod(axis=(1, 2)), count))
+    return Batch(factors, np.repeat(base.order, len(ways), 0), np.repeat(base.keep, len(ways), 0))
 
 
 def _shortlist(values: FloatArray, used: IntArray, count: int) -> IntArray:
@@ -125,7 +143,8 @@ def _axis_choices(available: list[int], most: list[int], room: int) -> list[list
         both = [a * b for a, b in zip(one, other, strict=True)]
         if prod(both) <= room and max(both) < prod(both):
             choices.append(both)
-    return sorted(choices, key=lambda choice: -prod(choice))[:_SLOT_CHOICES]
+    best = sorted(choices, key=lambda choice: -prod(choice))[:_SLOT_CHOICES]
+    return best if choices[0] in best else [*best, choices[0]]
 
 
 def grow(scorer: Scorer, batch: Batch) -> Batch:

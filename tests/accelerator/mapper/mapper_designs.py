@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 from codesign.accelerator.spec.architecture import Architecture, Compute, Storage
 from codesign.accelerator.spec.constraints import Constraints, LevelConstraints
@@ -145,11 +144,3 @@ def nest(
         (stride, stride), (dilation, dilation),
     )  # fmt: skip
     return problem(layer)
-
-
-def check_designs() -> None:
-    """Every fan-out belongs to a dummy and multiplies out to the array."""
-    for make in DESIGNS.values():
-        architecture, _ = make()
-        for inner, outer in pairwise(range(len(architecture.storage))):
-            assert architecture.storage[inner].mesh_x % architecture.storage[outer].mesh_x == 0

@@ -11,8 +11,10 @@ from mapper_designs import nest, weight_stationary
 from codesign.accelerator.mapper.heuristic import heuristic_mapping
 from codesign.accelerator.mapper.legality import why_illegal
 from codesign.accelerator.mapper.space import split_axes
+from codesign.accelerator.spec.architecture import Architecture
 from codesign.accelerator.spec.constraints import Constraints, FactorLimit, LevelConstraints, LoopConstraints
 from codesign.accelerator.spec.mapping import LevelMapping, Loop, Mapping
+from codesign.accelerator.spec.problem import Problem
 
 N, G, M, C, P, Q, R, S = range(8)
 PROBLEM = nest(C=32, M=32, P=8, Q=8)
@@ -43,7 +45,7 @@ def test_the_heuristics_own_mapping_is_legal(legal):
 
 def design(
     **constraints: LoopConstraints | tuple[bool | None, ...],
-) -> tuple[object, object, Constraints]:
+) -> tuple[Architecture, Problem, Constraints]:
     """The systolic array, with constraints of the mesh (spatial) or the buffer (temporal, keep) replaced."""
     architecture, allowed = weight_stationary()
     levels = list(allowed.levels)
