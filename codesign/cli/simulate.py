@@ -71,6 +71,8 @@ def simulate(
         raise InputError(
             "the engine `timeloop` is not driven yet", key="--engine", fix="use --engine embedded; it gives its numbers"
         )
+    if json_path is not None and not json_path.absolute().parent.is_dir():
+        raise InputError("the folder of the file must exist", got=str(json_path), key="--json")
     cases = _cases(paths)
     if len(cases) == 1:
         outcomes = [_run(*cases[0], semantics, stride_rule)]

@@ -143,6 +143,11 @@ def test_energies_that_the_files_lack_are_estimated(tmp_path: Path) -> None:
     assert sum(stats["energy_pJ"] for stats in dataspaces.values()) == pytest.approx(20 * 8 * 8)
 
 
+def test_the_folder_of_the_json_file_must_exist(tmp_path: Path) -> None:
+    result = run("simulate", folder(tmp_path, "outside", ALL_OUTSIDE), "--json", tmp_path / "no" / "result.json")
+    assert isinstance(result.exception, InputError)
+
+
 def test_the_timeloop_engine_is_not_there_yet(tmp_path: Path) -> None:
     result = run("simulate", folder(tmp_path, "outside", ALL_OUTSIDE), "--engine", "timeloop")
     assert isinstance(result.exception, InputError)

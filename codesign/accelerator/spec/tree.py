@@ -108,8 +108,8 @@ def read_tree(sections: Sequence[Node], variables: Mapping[str, object]) -> Bran
     reader = _TreeReader(variables)
     children: list[Leaf | Branch] = []
     for section in sections:
-        section.only(keys("architecture"), "architecture")
         check_version(section)
+        section.only(keys("architecture"), "architecture")
         nodes = section.required("nodes", "architecture")
         children += reader.children(nodes, enabled=True, parallel=False)
     return Branch(sections[0], tuple(children))
