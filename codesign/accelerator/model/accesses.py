@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import floor
 
 from codesign.accelerator.model.nest import Nest
-from codesign.accelerator.model.nest_analysis import Delivery, Traffic
+from codesign.accelerator.model.traffic import Delivery, Traffic
 from codesign.accelerator.spec.mapping import LevelMapping
 from codesign.accelerator.spec.problem import Dataspace
 

@@ -12,10 +12,11 @@ from codesign.accelerator.model.area import total_area_um2
 from codesign.accelerator.model.energy import Prices, access_energy_pJ, compute_energy_pJ, leakage_pJ
 from codesign.accelerator.model.legality import Demand, check_compute, check_levels, dense_demands
 from codesign.accelerator.model.nest import Nest, build_nest
-from codesign.accelerator.model.nest_analysis import StrideRule, analyse
+from codesign.accelerator.model.nest_analysis import analyse
 from codesign.accelerator.model.network import network_energy_pJ, networks_cost
 from codesign.accelerator.model.performance import LevelCycles, compute_cycles, level_cycles
 from codesign.accelerator.model.sparse_pass import run_sparse
+from codesign.accelerator.model.traffic import StrideRule
 from codesign.accelerator.model.visits import operations
 from codesign.accelerator.result import ComputeStats, DataspaceStats, Infeasible, LevelStats, Result
 from codesign.accelerator.spec.architecture import Architecture

@@ -9,7 +9,8 @@ from operator import mul
 
 from codesign.accelerator.model.accesses import Accesses
 from codesign.accelerator.model.density_models import DensityModel, Occupancies
-from codesign.accelerator.model.formats import Layout, Occupied, Units, tile_metadata
+from codesign.accelerator.model.formats import Layout
+from codesign.accelerator.model.metadata import Occupied, Units, tile_metadata
 from codesign.accelerator.spec.problem import Dataspace
 from codesign.errors import InputError
 

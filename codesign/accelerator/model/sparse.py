@@ -8,7 +8,7 @@ from math import ceil, floor
 
 from codesign.accelerator.model.accesses import Accesses
 from codesign.accelerator.model.activity import Activity, Fates
-from codesign.accelerator.model.formats import Units
+from codesign.accelerator.model.metadata import Units
 from codesign.accelerator.model.occupancy import TileSparsity
 from codesign.accelerator.model.saf import Saved
 from codesign.accelerator.spec.architecture import Storage
@@ -124,8 +124,8 @@ def _save_here(
 
 def _move(fates: Fates, kind: str, count: int) -> None:
     fates.random -= count
-    if count < 0:  # compat mode only: the real program's unsigned counters wrap around
-        count += 1 << 64
+    if count < 0:  # compat mode only: the real program's unsigned counters wrap around, and are printed as doubles
+        count = int(float(count + (1 << 64)))
     if kind == "gating":
         fates.gated += count
     else:

@@ -63,6 +63,10 @@ class Group:
         """The split without neighbours. ``hops`` False leaves the hops at 0 and avoids looking at every element."""
         return _shares(self, hops)
 
+    def neighbour_offsets(self) -> frozenset[int]:
+        """All differences between the offsets of mesh neighbours."""
+        return _neighbour_offsets(self, self)
+
     def linked_shares(self, previous: Group, shift: int, hops: bool) -> Shares | None:
         """The split if elements may take data from a mesh neighbour that held it in the step before.
 

@@ -9,7 +9,8 @@ import pytest
 from nest_cases import matmul
 
 from codesign.accelerator.model.density_models import density_models
-from codesign.accelerator.model.formats import RanksExceededError, layout_of, tile_metadata, uncompressed
+from codesign.accelerator.model.formats import RanksExceededError, layout_of, uncompressed
+from codesign.accelerator.model.metadata import tile_metadata
 from codesign.accelerator.model.saf import CompleteLoop
 from codesign.accelerator.spec.architecture import Storage
 from codesign.accelerator.spec.density import DENSE, Hypergeometric
