@@ -15,16 +15,7 @@ from codesign.accelerator.spec.problem import Dataspace, Problem
 from codesign.accelerator.spec.sparse import Format, Rank, TensorFormat
 from codesign.errors import InputError
 
-__all__ = [
-    "Layout",
-    "MappedRank",
-    "Occupied",
-    "RanksExceededError",
-    "Units",
-    "layout_of",
-    "tile_metadata",
-    "uncompressed",
-]
+__all__ = ["Layout", "MappedRank", "RanksExceededError", "layout_of", "uncompressed"]
 
 _COMPRESSED = ("CP", "B", "RLE")
 
