@@ -56,11 +56,17 @@ class Activity:
 
 @dataclass(slots=True)
 class ComputeActivity:
-    """Computes over all units."""
+    """Computes over all units.
+
+    ``kept_away_by_gating`` and ``kept_away_by_skipping`` never reach the compute level, since a storage level gates or
+    skips their operand; they are in none of the fates.
+    """
 
     algorithmic: int
     fates: Fates
     average_replication: float
+    kept_away_by_gating: int = 0
+    kept_away_by_skipping: int = 0
 
 
 def dense_activity(accesses: Accesses) -> Activity:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from codesign.accelerator.model.accesses import Accesses, count_accesses
 from codesign.accelerator.model.activity import Activity, ComputeActivity, dense_activity, dense_computes
@@ -76,6 +76,8 @@ def evaluate(
     Raises:
         InputError: the energy table misses a component or an action; a feature is not modelled.
     """
+    if semantics not in get_args(Semantics) or stride_rule not in get_args(StrideRule):
+        raise ValueError(f"evaluate: unknown semantics or stride rule (got {semantics!r}, {stride_rule!r})")
     nest = build_nest(architecture, problem, mapping)
     infeasible = check_compute(nest, architecture, problem)
     if infeasible is None and not sparse:
@@ -134,6 +136,8 @@ def _result(run: _Run, prices: Prices, warnings: Sequence[str]) -> Result:
             gated=computes.fates.gated,
             skipped=computes.fates.skipped,
             energy_pJ=compute_pJ,
+            kept_away_by_gating=computes.kept_away_by_gating,
+            kept_away_by_skipping=computes.kept_away_by_skipping,
         ),
         levels=levels,
         compute_cycles=run.compute_cycles,

@@ -16,9 +16,8 @@ from codesign.accelerator.spec.architecture import Architecture
 from codesign.accelerator.spec.mapping import Mapping
 from codesign.accelerator.spec.problem import Dataspace, Problem
 from codesign.accelerator.spec.sparse import Option, Saving, SparseOptimizations
-from codesign.errors import InputError, did_you_mean
 
-__all__ = ["CompleteLoop", "Saved", "complete_loops", "find_savings"]
+__all__ = ["CompleteLoop", "Saved", "Setting", "complete_loops", "find_savings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,101 +46,77 @@ def complete_loops(mapping: Mapping) -> tuple[tuple[CompleteLoop, ...], ...]:
     )
 
 
-def find_savings(
-    sparse: SparseOptimizations,
-    architecture: Architecture,
-    problem: Problem,
-    loops: tuple[tuple[CompleteLoop, ...], ...],
-    accesses: Sequence[Sequence[Accesses]],
-    models: Sequence[DensityModel],
-    worth: Callable[[int, int], float],
-) -> dict[tuple[int, int], Saved]:
-    """(level, dataspace) -> what is saved there.
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What savings depend on.
 
     Args:
+        loops: complete nest, by level.
         accesses: of every level and dataspace.
+        models: densities, one a dataspace.
         worth: value of one saved access to a (level, dataspace); decides between the options of one entry.
     """
+
+    architecture: Architecture
+    problem: Problem
+    loops: tuple[tuple[CompleteLoop, ...], ...]
+    accesses: Sequence[Sequence[Accesses]]
+    models: Sequence[DensityModel]
+    worth: Callable[[int, int], float]
+
+
+def find_savings(sparse: SparseOptimizations, setting: Setting) -> dict[tuple[int, int], Saved]:
+    """(level, dataspace) -> what is saved there. All gating comes first, then all skipping, from the inside out.
+
+    Of several savings of the same accesses, the larger one stays.
+    """
     found: dict[tuple[int, int], Saved] = {}
-    names = [storage.name for storage in architecture.storage]
+    order = {storage.name: level for level, storage in enumerate(setting.architecture.storage)}
+    entries = sorted(sparse.levels, key=lambda entry: order[entry.level])
     for kind in ("gating", "skipping"):
-        for level, storage in enumerate(architecture.storage):
-            for entry in sparse.levels:
-                if entry.level == storage.name:
-                    for action in entry.actions:
-                        if action.kind == kind:
-                            _apply(
-                                action.options,
-                                kind,
-                                level,
-                                architecture,
-                                problem,
-                                loops,
-                                accesses,
-                                models,
-                                worth,
-                                found,
-                            )
-    unknown = [entry.level for entry in sparse.levels if entry.level not in names]
-    if unknown:
-        raise InputError(
-            "sparse optimisations must name a storage level",
-            got=unknown[0],
-            key="sparse_optimizations",
-            fix=did_you_mean(unknown[0], names),
-        )
+        for entry in entries:
+            for action in entry.actions:
+                if action.kind != kind:
+                    continue
+                best = _best_option(action.options, order[entry.level], setting)
+                if best is None:
+                    continue
+                level, target, probability = best
+                known = found.get((level, target))
+                if known is None or probability > known.probability:
+                    found[level, target] = Saved(action.kind, probability)
     return found
 
 
-def _apply(
-    options: Sequence[Option],
-    kind: Saving,
-    level: int,
-    architecture: Architecture,
-    problem: Problem,
-    loops: tuple[tuple[CompleteLoop, ...], ...],
-    accesses: Sequence[Sequence[Accesses]],
-    models: Sequence[DensityModel],
-    worth: Callable[[int, int], float],
-    found: dict[tuple[int, int], Saved],
-) -> None:
-    """Take the option that saves most, and record it unless the same accesses are saved better already."""
+def _best_option(options: Sequence[Option], level: int, setting: Setting) -> tuple[int, int, float] | None:
+    """(level, dataspace, probability) of the option that saves most, the later one of equals; None if none acts."""
+    names = [dataspace.name for dataspace in setting.problem.dataspaces]
     best: tuple[float, int, int, float] | None = None
     for option in options:
-        target = _index(option.target, problem)
-        at = next((outer for outer in range(level, len(loops)) if accesses[outer][target].size), None)
+        target = names.index(option.target)
+        held = (outer for outer in range(level, len(setting.loops)) if setting.accesses[outer][target].size)
+        at = next(held, None)
         if at is None:
             continue
-        child = accesses[at][target].child
-        conditions = [_index(name, problem) for name in option.condition_on]
-        leader = _leader(loops, problem.dataspaces[target], at, child)
-        block = architecture.storage[at].block_size
-        effectual = 1.0
-        for condition in conditions:
-            tile = _condition_tile(leader, problem, target, condition, block)
-            if tile is not None:
-                effectual *= 1 - models[condition].empty(tile)
-        saved = (worth(at, target) * (1 - effectual), at, target, 1 - effectual)
-        if best is None or saved[0] >= best[0]:
-            best = saved
-    if best is None:
-        return
-    _, at, target, probability = best
-    known = found.get((at, target))
-    if known is None or probability > known.probability:
-        found[at, target] = Saved(kind, probability)
+        conditions = [names.index(name) for name in option.condition_on]
+        probability = _ineffectual(at, target, conditions, setting)
+        value = setting.worth(at, target) * probability
+        if best is None or value >= best[0]:
+            best = value, at, target, probability
+    return None if best is None else best[1:]
 
 
-def _index(name: str, problem: Problem) -> int:
-    names = [dataspace.name for dataspace in problem.dataspaces]
-    if name not in names:
-        raise InputError(
-            "an action optimisation must name dataspaces of the problem",
-            got=name,
-            key="sparse_optimizations.action_optimization",
-            fix=did_you_mean(name, names),
-        )
-    return names.index(name)
+def _ineffectual(level: int, target: int, conditions: Sequence[int], setting: Setting) -> float:
+    """Probability that an access to ``target`` meets an empty tile of any condition tensor."""
+    child = setting.accesses[level][target].child
+    leader = _leader(setting.loops, setting.problem.dataspaces[target], level, child)
+    block = setting.architecture.storage[level].block_size
+    effectual = 1.0
+    for condition in conditions:
+        tile = _condition_tile(leader, setting.problem, target, condition, block)
+        if tile is not None:
+            effectual *= 1 - setting.models[condition].empty(tile)
+    return 1 - effectual
 
 
 @dataclass(frozen=True, slots=True)

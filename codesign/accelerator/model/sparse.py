@@ -36,12 +36,14 @@ class Column:
     """One dataspace at all levels after the pass.
 
     ``leader_empty`` is the probability that an access of the innermost level with savings, and the compute that
-    waits for it, is saved; None without savings, and for a read-write dataspace.
+    waits for it, is saved; None without savings, and for a read-write dataspace. ``leader_kind`` is how that level
+    saves: "gating", "skipping", or "" without savings.
     """
 
     activities: dict[int, Activity]
     leader_empty: float | None
     warnings: tuple[str, ...]
+    leader_kind: str = ""
 
 
 def combine(
@@ -78,7 +80,9 @@ def combine(
         _vanish(levels, index, stop, probability, only_single_rank=compat)
         outer = probability
     activities = {index: _finish(level, dataspace, _parent(levels, level), saved) for index, level in levels.items()}
-    return Column(activities, None if dataspace.read_write else outer, tuple(warnings))
+    if dataspace.read_write or outer is None:
+        return Column(activities, None, tuple(warnings))
+    return Column(activities, outer, tuple(warnings), saved[order[-1]].kind)
 
 
 def _start(accesses: Accesses, tile: TileSparsity) -> _Level:

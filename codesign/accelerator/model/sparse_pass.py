@@ -15,14 +15,14 @@ from codesign.accelerator.model.energy import Prices
 from codesign.accelerator.model.formats import Layout, RanksExceededError, layout_of, uncompressed
 from codesign.accelerator.model.nest import Nest
 from codesign.accelerator.model.occupancy import TileSparsity, tile_sparsity
-from codesign.accelerator.model.saf import CompleteLoop, complete_loops, find_savings
+from codesign.accelerator.model.saf import CompleteLoop, Setting, complete_loops, find_savings
 from codesign.accelerator.model.sparse import Column, combine, metadata_words
+from codesign.accelerator.model.sparse_check import check_sparse
 from codesign.accelerator.result import Infeasible
 from codesign.accelerator.spec.architecture import Architecture
 from codesign.accelerator.spec.mapping import Mapping
 from codesign.accelerator.spec.problem import Problem
 from codesign.accelerator.spec.sparse import SparseOptimizations, TensorFormat
-from codesign.errors import InputError
 
 __all__ = ["SparseOutcome", "run_sparse"]
 
@@ -56,6 +56,7 @@ def run_sparse(
     Raises:
         InputError: names that do not exist, contradictory formats, or something that is not modelled.
     """
+    check_sparse(sparse, architecture, problem)
     loops = complete_loops(mapping)
     models = density_models(problem, compat=compat)
     tiles: list[dict[int, TileSparsity]] = []
@@ -70,7 +71,7 @@ def run_sparse(
         words = tile.density * accesses[level][target].size + metadata_words(tile.units)
         return prices.storage(storage.name, "read", "random") / storage.block_size * words
 
-    saved = find_savings(sparse, architecture, problem, loops, accesses, models, worth)
+    saved = find_savings(sparse, Setting(architecture, problem, loops, accesses, models, worth))
     columns = []
     for index, dataspace in enumerate(problem.dataspaces):
         own = {level: entry for (level, target), entry in saved.items() if target == index}
@@ -164,18 +165,14 @@ def _computes(
     architecture: Architecture,
 ) -> ComputeActivity:
     operands = [index for index, dataspace in enumerate(problem.dataspaces) if not dataspace.read_write]
-    if len(operands) != 2:
-        raise InputError(
-            "not modelled: sparse optimisations need exactly two read-only dataspaces",
-            got=[problem.dataspaces[index].name for index in operands],
-            key="problem.shape.data_spaces",
-            fix="remove the sparse optimisations or the further operand",
-        )
     total = dense.fates.random
+    kept_away = {"gating": 0, "skipping": 0}
     for index in operands:
         empty = columns[index].leader_empty
         if empty is not None:
-            total -= floor(total * empty)
+            removed = floor(total * empty)
+            total -= removed
+            kept_away[columns[index].leader_kind] += removed
     states = [
         Operand(
             density=models[index].density,
@@ -188,4 +185,6 @@ def _computes(
     fates = Fates(total)
     if kinds:
         fates = compute_fates(total, states, gating="gating" in kinds, skipping="skipping" in kinds)
-    return ComputeActivity(dense.algorithmic, fates, dense.average_replication)
+    return ComputeActivity(
+        dense.algorithmic, fates, dense.average_replication, kept_away["gating"], kept_away["skipping"]
+    )

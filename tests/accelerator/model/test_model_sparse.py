@@ -263,8 +263,16 @@ def test_bad_input_names_what_is_wrong():
     case = one_buffer(dense(matmul((2, 2, 2)), DENSE, FixedStructured(0.5), DENSE), [])
     with pytest.raises(InputError, match="bufer"):
         run(case, SparseOptimizations((saving("gating", "bufer", "A", "B"),)))
-    with pytest.raises(InputError, match="dataspaces of the problem"):
+    with pytest.raises(InputError, match="dataspace of the problem"):
         run(case, SparseOptimizations((saving("gating", "buffer", "A", "C"),)))
+    with pytest.raises(InputError, match="being written"):
+        run(case, SparseOptimizations((saving("gating", "buffer", "A", "Z"),)))
+    with pytest.raises(InputError, match="the compute level"):
+        run(case, SparseOptimizations(compute=(ComputeOptimization("macs", "gating"),)))
+    with pytest.raises(InputError, match="dataspace of the problem"):
+        run(case, SparseOptimizations((LevelSparsity("dram", (), (TensorFormat("C", (Rank("CP"),)),)),)))
+    with pytest.raises(ValueError, match="semantics"):
+        run(case, SparseOptimizations(), "dirty")
     up_side_down = TensorFormat("A", (Rank("CP"), Rank("UOP")))
     with pytest.raises(InputError, match="above an uncompressed"):
         run(case, SparseOptimizations((LevelSparsity("dram", (), (up_side_down,)),)))
