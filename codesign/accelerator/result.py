@@ -75,21 +75,31 @@ class LevelStats:
 
 @dataclass(frozen=True, slots=True)
 class ComputeStats:
-    """Computes over all instances: algorithmic (dense), actual (done), gated and skipped; energy in pJ."""
+    """Computes over all instances: algorithmic (dense), actual (done), gated and skipped; energy in pJ.
+
+    ``gated`` and ``skipped`` are, as in the real program, those that the compute level itself gates or skips. Computes
+    whose operand a storage level gates or skips never reach it; they are ``kept_away_by_gating`` and
+    ``kept_away_by_skipping`` (named after the innermost level that saves accesses to the operand). What is in none of
+    these has both operands missing from compressed tensors, and never existed.
+    """
 
     algorithmic: int
     actual: int
     gated: int = 0
     skipped: int = 0
     energy_pJ: float = 0.0
+    kept_away_by_gating: int = 0
+    kept_away_by_skipping: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """The keys of the ``codesign simulate`` contract."""
+        """The keys of the ``codesign simulate`` contract, and more."""
         return {
             "algorithmic": self.algorithmic,
             "actual": self.actual,
             "gated": self.gated,
             "skipped": self.skipped,
+            "kept_away_by_gating": self.kept_away_by_gating,
+            "kept_away_by_skipping": self.kept_away_by_skipping,
             "energy_pJ": self.energy_pJ,
         }
 

@@ -10,15 +10,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 __all__ = ["RichProgress"]
 
+# On a narrower terminal the counts say more than a bar of what is left of the line.
+_WIDE = 110
+
 
 class RichProgress:
     """Shows ``(stage, done, total, detail)`` events as bars; a stage's bar appears with its first event."""
 
     def __init__(self, *, enabled: bool) -> None:
         self._console = Console(stderr=True)
+        bar = (BarColumn(bar_width=20),) if self._console.width >= _WIDE else ()
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            *bar,
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[detail]}", style="dim"),

@@ -118,6 +118,7 @@ def simulate_model(
 
 def _layer_row(layer: Layer, result: Result, accelerator: Accelerator, mapping: str) -> LayerHardware:
     compute = result.computes
+    gated = compute.gated + compute.kept_away_by_gating
     by_component = {name: (level.energy_pJ + level.network_pJ) / 1e6 for name, level in result.levels.items()}
     by_component[accelerator.design.architecture.compute.name] = compute.energy_pJ / 1e6
     slowest = max(result.levels, key=lambda name: result.levels[name].cycles)
@@ -129,9 +130,9 @@ def _layer_row(layer: Layer, result: Result, accelerator: Accelerator, mapping: 
         utilization=result.utilization,
         macs=compute.algorithmic,
         actual_macs=compute.actual,
-        gated_macs=compute.gated,
-        # Work that a skipped operand removes never reaches the compute level, so it is in none of its counters.
-        skipped_macs=compute.algorithmic - compute.actual - compute.gated,
+        gated_macs=gated,
+        # What is neither done nor gated takes neither energy nor time, whichever level left it out.
+        skipped_macs=compute.algorithmic - compute.actual - gated,
         bound_by=bound_by,
         energy_by_component_uJ=by_component,
         mapping=mapping,
@@ -175,7 +176,7 @@ def _joined(
             energy_uJ=sum(row.energy_uJ for row in rows) + traffic_uJ,
             traffic_energy_uJ=traffic_uJ,
             latency_cycles=cycles,
-            latency_ms=cycles * architecture.global_cycle_seconds * 1e3,
+            latency_ms=cycles * accelerator.design.cycle_seconds * 1e3,
             area_mm2=accelerator.area_mm2,
             utilization=sum(row.utilization * row.latency_cycles for row in rows) / cycles,
             macs=sum(row.macs for row in rows),

@@ -64,14 +64,16 @@ def test_a_design_without_sparsity_support_does_not_see_the_attack(finished: Fin
 def test_skipped_work_is_what_the_masks_leave_out(finished: FinishedRun) -> None:
     """Expected skipped computes equal the exact count of multiply-accumulates with a zero input."""
     (model,) = finished.record.models
-    share = {layer.name: layer.nonzero_input_mac_share for layer in model.layers}
+    layers = {layer.name: layer for layer in model.layers}
     for entry in model.hardware:
         if entry.architecture == "systolic_weight_stationary":
             continue
         for row in entry.layers:
-            # The engine rounds the number of nonzeros up and probabilities to six digits.
-            expected = row.macs * share[row.layer][entry.input_kind]
-            assert row.actual_macs == pytest.approx(expected, rel=2e-3, abs=2)
+            layer = layers[row.layer]
+            expected = row.macs * layer.nonzero_input_mac_share[entry.input_kind]
+            # The hypergeometric model takes a whole number of nonzeros, rounded up: at most one value too many.
+            one_value = row.macs / (layer.bounds["C"] * layer.bounds["P"] * layer.bounds["Q"])
+            assert expected - 2 <= row.actual_macs <= expected + one_value + 2
 
 
 def test_gating_saves_no_time_and_skipping_does(finished: FinishedRun) -> None:

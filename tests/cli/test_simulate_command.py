@@ -74,7 +74,8 @@ def test_a_legal_case(tmp_path: Path) -> None:
     answer = entry["result"]
     assert answer["legal"] is True
     assert answer["cycles"] == 8
-    assert answer["computes"] == {"algorithmic": 8, "actual": 8, "gated": 0, "skipped": 0, "energy_pJ": 4.0}
+    computes = {key: value for key, value in answer["computes"].items() if value}
+    assert computes == {"algorithmic": 8, "actual": 8, "energy_pJ": 4.0}
     dram = answer["levels"]["dram"]["dataspaces"]
     assert [dram[name]["algorithmic_reads"] for name in "ABZ"] == [8, 8, 0]
     assert dram["Z"]["algorithmic_updates"] == 4

@@ -22,7 +22,7 @@ Saving = Literal["gating", "skipping"]
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """Accesses to ``target`` are saved where every tensor in ``condition_on`` is zero (dataspace names)."""
+    """Accesses to ``target`` are saved where any tensor in ``condition_on`` is zero (dataspace names)."""
 
     target: str
     condition_on: tuple[str, ...]
