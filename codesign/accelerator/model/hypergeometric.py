@@ -15,7 +15,7 @@ from codesign.errors import InputError
 
 __all__ = ["empty_probabilities", "empty_probability", "occupancy_probabilities"]
 
-_MOST_OCCUPANCIES = 4_000_000
+_MOST_OCCUPANCIES = 300_000
 _MOST_FACTORS = 100_000
 _PRECISION = 1400  # bits: doubles reach down to 2**-1074, the rest guards against accumulated truncation
 

@@ -83,35 +83,47 @@ def tile_sparsity(
         block: words of one vector access.
         extents: of the tile, iterations a dimension.
         parent: layout at the nearest outer level that holds the dataspace.
-        compat: with the real program's mistakes for tiles that cannot be empty (see the comments).
+        compat: with the real program's mistakes (see the comments).
     """
     shape = dataspace.tile(tuple(0 for _ in extents), [extent - 1 for extent in extents])
     ranks = tuple(high - low for low, high in shape)
+    empties_known = parent is not None and parent.has_metadata
+    if not layout.has_metadata:
+        share = 1 - _left_out(model, ranks, compat) if empties_known else 1.0
+        plain = (Units(),) * len(layout.ranks)
+        return TileSparsity(layout, model.density, plain, tile.replication * share, tile.size, 0)
     words = prod(ranks)
-    occupancies, least = model.occupancies(ranks), model.least(ranks)
-    probabilities, share = list(occupancies.probabilities), 1.0
-    counts = list(occupancies.counts)
-    if parent is not None and parent.has_metadata and least == 0 and counts and (compat or counts[0] == 0):
-        # The parent does not send empty tiles: expectations are over the others. (In compat mode the first entry
-        # is taken for the empty tile whatever it is.)
-        share = 1 - probabilities[0]
-        probabilities = [0.0] + [p / share for p in probabilities[1:]] if share else [0.0] * len(counts)
+    occupancies = model.occupancies(ranks)
+    counts, probabilities, share = occupancies.counts, occupancies.probabilities, 1.0
+    if empties_known and counts:
+        empty = _left_out(model, ranks, compat)
+        share = 1 - empty
+        if empty:  # the first entry
+            probabilities = [0.0] + [p / share for p in probabilities[1:]] if share else [0.0] * len(counts)
     expected = _in_order(map(mul, counts, probabilities))
-    units, bits = (Units(),) * len(layout.ranks), 0
-    if layout.has_metadata:
-        units = _expected_units(layout, dataspace, model, words, counts, probabilities)
-        bits = _bits(layout, tile_metadata(layout, dataspace, model, words, [model.most(ranks)]))
     # The real program charges any layout with metadata its nonzeros only, even where no rank leaves zeros out.
-    packed = layout.has_metadata and (compat or layout.compressed)
+    packed = compat or layout.compressed
     return TileSparsity(
         layout=layout,
         density=expected / words,
-        units=units,
+        units=_expected_units(layout, dataspace, model, words, counts, probabilities),
         average_replication=tile.replication * share,
         capacity_words=model.most(ranks) if packed else tile.size,
-        metadata_bits=bits,
+        metadata_bits=_bits(layout, tile_metadata(layout, dataspace, model, words, [model.most(ranks)])),
         vector_ratio=_vector_ratio(layout, words, expected / words, block, occupancies, compat),
     )
+
+
+def _left_out(model: DensityModel, tile: Sequence[int], compat: bool) -> float:
+    """Probability that a tile is empty and therefore not sent by a parent that knows where nonzeros are.
+
+    The real program takes the first possible occupancy for the empty one, whatever it is, unless the smallest one that
+    it computes is positive.
+    """
+    if not compat:
+        return model.empty(tile)
+    probabilities = model.occupancies(tile).probabilities
+    return probabilities[0] if model.least(tile) == 0 and probabilities else 0.0
 
 
 def _in_order(values: Iterable[float]) -> float:
@@ -124,7 +136,7 @@ def _in_order(values: Iterable[float]) -> float:
 
 def _bits(layout: Layout, occupied: Sequence[Occupied]) -> int:
     return ceil(
-        sum(
+        _in_order(
             entry.metadata[0] * rank.metadata_bits + entry.payload[0] * rank.payload_bits
             for entry, rank in zip(occupied, layout.ranks, strict=True)
         )
@@ -136,8 +148,8 @@ def _expected_units(
     dataspace: Dataspace,
     model: DensityModel,
     words: int,
-    counts: list[int],
-    probabilities: list[float],
+    counts: Sequence[int],
+    probabilities: Sequence[float],
 ) -> tuple[Units, ...]:
     """Expected units of every rank."""
     if not counts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from math import ceil, floor
 
 import pytest
@@ -138,6 +139,52 @@ def test_accesses_are_conserved_and_never_negative(case_and_sparse):
     assert 0 <= result.utilization <= 1
     architecture, problem, mapping = case
     assert result.cycles <= evaluate(architecture, problem, mapping, sparse_table(architecture)).cycles
+
+
+@st.composite
+def compressed_cases(draw: st.DrawFn):
+    """Savings and, on one operand, layouts that grow by one rank from level to level outwards."""
+    case, sparse = draw(sparse_cases(SHARES))
+    architecture, problem, _ = case
+    index = draw(st.integers(0, 1))
+    name = problem.dataspaces[index].name
+    everything = (tuple(problem.dimensions),)
+    lowest = draw(st.sampled_from(["B", "CP", "RLE"]))
+    start = draw(st.integers(0, len(architecture.storage) - 1))
+    entries = {entry.level: entry for entry in sparse.levels}
+    for level in range(start, len(architecture.storage)):
+        uppers = [Rank(draw(st.sampled_from(["UOP", "UB"])), flattened_rank_ids=everything) for _ in range(3)]
+        ranks = (*uppers[: level - start + 1], Rank(lowest, flattened_rank_ids=everything))
+        storage = architecture.storage[level].name
+        entry = entries.get(storage, LevelSparsity(storage))
+        entries[storage] = dataclasses.replace(entry, formats=(TensorFormat(name, ranks, draw(st.booleans())),))
+    storage = tuple(
+        dataclasses.replace(level, metadata_width_bits=32, metadata_depth=1 << 30, metadata_word_bits=4)
+        for level in architecture.storage
+    )
+    case = (dataclasses.replace(architecture, storage=storage), *case[1:])
+    return case, dataclasses.replace(sparse, levels=tuple(entries.values()))
+
+
+@settings(max_examples=200, deadline=None)
+@given(compressed_cases(), st.sampled_from(["clean", "compat"]))
+def test_compressed_runs_are_finite(case_and_sparse, semantics):
+    (architecture, problem, mapping), sparse = case_and_sparse
+    try:
+        result = evaluate(architecture, problem, mapping, sparse_table(architecture), sparse, semantics=semantics)
+    except InputError as error:
+        assume("lowest ranks" not in str(error))
+        raise
+    assume(isinstance(result, Result))
+    json.dumps(result.to_json(), allow_nan=False)
+    if semantics == "clean":
+        for level in result.levels.values():
+            for stats in level.dataspaces.values():
+                for kind in KINDS:
+                    fates = [getattr(stats, f"{fate}_{kind}") for fate in FATES]
+                    assert min(fates) >= 0
+                    assert sum(fates) <= getattr(stats, f"algorithmic_{kind}")
+        assert 0 <= result.utilization <= 1
 
 
 @pytest.mark.parametrize("kind", ["gating", "skipping"])
