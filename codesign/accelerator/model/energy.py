@@ -115,9 +115,15 @@ def access_energy_pJ(
         for fate in _FATES:
             count = ceil(getattr(scalars, fate) / storage.block_size) * activity.vector_ratio
             if count:
-                total += count * prices.storage(storage.name, kind, fate)
+                total += count * _vector_pJ(storage, kind, fate, prices)
             moved = getattr(bits, fate)
             if moved and storage.metadata_width_bits:
+                if storage.vector_access_energy_pJ is not None:
+                    raise InputError(
+                        "not modelled: metadata at a level with its own vector_access_energy",
+                        key=f"{storage.name}.vector_access_energy",
+                        fix="give the level's energies as a table instead",
+                    )
                 words = ceil(moved / storage.metadata_width_bits)
                 total += words * prices.storage(storage.name, f"metadata_{kind}", fate)
     for action, count in (
@@ -134,6 +140,13 @@ def access_energy_pJ(
         served = activity.updates if dataspace.read_write else activity.reads
         energy += (served.spent + activity.fills.spent) * storage.address_generation_energy_pJ * clusters
     return energy
+
+
+def _vector_pJ(storage: Storage, kind: str, fate: str, prices: Prices) -> float:
+    """One vector access. A level's own ``vector_access_energy`` stands in for its whole table."""
+    if storage.vector_access_energy_pJ is None:
+        return prices.storage(storage.name, kind, fate)
+    return storage.vector_access_energy_pJ if fate == "random" else 0.0
 
 
 def compute_energy_pJ(compute: Compute, computes: ComputeActivity, prices: Prices) -> float:
@@ -168,7 +181,7 @@ def leakage_pJ(
         cycles: of the whole run, without latencies of filling and draining.
     """
     storage = architecture.storage[level]
-    if storage.spatial_dummy:
+    if storage.spatial_dummy or storage.vector_access_energy_pJ is not None:
         return 0.0
     gate, shared = _power_gate(level, architecture)
     if shared <= 1:

@@ -101,6 +101,8 @@ def tile_sparsity(
         if empty:  # the first entry
             probabilities = [0.0] + [p / share for p in probabilities[1:]] if share else [0.0] * len(counts)
     expected = _in_order(map(mul, counts, probabilities))
+    if not compat:
+        expected = min(expected, words)  # rounding of the conditional probabilities
     # The real program charges any layout with metadata its nonzeros only, even where no rank leaves zeros out.
     packed = compat or layout.compressed
     return TileSparsity(

@@ -234,3 +234,12 @@ def test_activity_defaults_are_not_shared():
     first, second = (Activity(Fates(), Fates(), Fates(), 0, 0, 1.0) for _ in range(2))
     first.metadata_read_bits.random = 5
     assert second.metadata_read_bits.random == 0
+
+
+def test_a_levels_own_vector_energy_stands_in_for_its_table():
+    each = 0.5
+    case = row_of_pes(vector_access_energy_pJ=each)
+    entries = [entry for entry in table(case[0]).energies if entry.component != "dram"]
+    dram = run(case, EnergyTable(tuple(entries))).levels["dram"]
+    assert dram.energy_pJ == pytest.approx(each * (M * K + K * N + M * N))
+    assert dram.leakage_pJ == 0

@@ -135,7 +135,8 @@ def test_accesses_are_conserved_and_never_negative(case_and_sparse):
             assert stats.energy_pJ >= 0
     computes = result.computes
     assert min(computes.actual, computes.gated, computes.skipped) >= 0
-    assert computes.actual + computes.gated + computes.skipped <= computes.algorithmic == case[1].macs
+    kept_away = computes.kept_away_by_gating + computes.kept_away_by_skipping
+    assert computes.actual + computes.gated + computes.skipped + kept_away == computes.algorithmic == case[1].macs
     assert 0 <= result.utilization <= 1
     architecture, problem, mapping = case
     assert result.cycles <= evaluate(architecture, problem, mapping, sparse_table(architecture)).cycles
@@ -202,6 +203,7 @@ def test_weights_wait_for_single_inputs(kind):
     # The compute behind a saved operand does not happen; skipping saves its cycle, and so does gating here,
     # because the real program takes the saved computes out before it looks at the compute units.
     assert result.computes.actual == m * k - saved
+    assert getattr(result.computes, f"kept_away_by_{kind}") == saved
     assert result.cycles == m * k - saved
     # Reads of the condition itself go on.
     assert result.levels["buffer"].dataspaces["B"].actual_reads == m * k
