@@ -216,7 +216,7 @@ class Record:
                     for a in data["architectures"]
                 ),
                 notes=tuple(data["notes"]),
-                data=data["data"],
+                data=data.get("data", {}),
                 schema_version=version,
             )
         except (KeyError, TypeError, AttributeError) as error:
