@@ -12,7 +12,8 @@ a mistake, the two semantics differ; ``compat`` repeats the mistake, ``clean`` d
 * a layout that keeps its zeros takes the whole tile of its storage (any layout with metadata takes the nonzeros only);
 * compressed tensors may have any block size (the real program stops unless it is 1, 2, 4, 8, 16 or 32).
 
-Not modelled, and an InputError: overbooking, metadata of banded tensors, more than two operands in sparse runs.
+Not modelled, and an InputError: overbooking, metadata of banded tensors, sparse runs of more than two operands, savings
+that wait for a tensor that is being written.
 """
 
 from __future__ import annotations

@@ -67,7 +67,9 @@ def mapped(
     """An architecture with fan-outs, a problem and a mapping that fits its meshes; capacities are unlimited."""
     size = st.integers(1, largest)
     if conv_only or draw(st.booleans()):
-        problem = convolution([draw(size) for _ in range(4)], draw(st.integers(1, 3)), draw(st.integers(1, 2)))
+        problem = convolution(
+            [draw(size) for _ in range(4)], draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, -1]))
+        )
     else:
         problem = matmul([draw(size) for _ in range(3)])
     count = len(problem.bounds)
