@@ -10,6 +10,7 @@ a mistake, the two semantics differ; ``compat`` repeats the mistake, ``clean`` d
 * metadata of inner levels vanishes with the data that a saving further out keeps away, whatever the number of ranks,
   and counts of metadata reads are not replaced by those of updates;
 * a layout that keeps its zeros takes the whole tile of its storage (any layout with metadata takes the nonzeros only);
+* an expected density is at most 1 (rounding can make one access more than there are);
 * compressed tensors may have any block size (the real program stops unless it is 1, 2, 4, 8, 16 or 32).
 
 Not modelled, and an InputError: overbooking, metadata of banded tensors, sparse runs of more than two operands, savings
