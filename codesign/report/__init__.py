@@ -4,7 +4,7 @@ matplotlib, jinja2 and rich are imported when something is drawn or printed, not
 """
 
 from codesign.report.comparison import Comparison, combine, run_labels
-from codesign.report.csv_export import layers_csv
+from codesign.report.csv_export import layers_csv, layers_frame
 from codesign.report.figures import save_figures
 from codesign.report.tables import SummaryRow, markdown_table, summary_rows, terminal_table
 from codesign.report.writing import write_comparison, write_report
@@ -14,6 +14,7 @@ __all__ = [
     "SummaryRow",
     "combine",
     "layers_csv",
+    "layers_frame",
     "markdown_table",
     "run_labels",
     "save_figures",
