@@ -6,7 +6,6 @@ source: the original sources stand in comments.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from codesign.accelerator.spec.architecture import Architecture
@@ -14,11 +13,9 @@ from codesign.accelerator.spec.density import DENSE, Banded, Density, Hypergeome
 from codesign.accelerator.spec.energy_table import EnergyTable, Provenance
 from codesign.accelerator.spec.mapping import LevelMapping, Loop, Mapping
 from codesign.accelerator.spec.problem import Problem, Term
+from codesign.accelerator.spec.yaml_text import name_text, quoted
 
 __all__ = ["energy_table_to_yaml", "mapping_to_yaml", "problem_to_yaml"]
-
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_RESERVED = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 
 
 def problem_to_yaml(problem: Problem) -> str:
@@ -32,7 +29,7 @@ def problem_to_yaml(problem: Problem) -> str:
         raise ValueError(f"problem_to_yaml: dimensions must be letters (got {wrong!r})")
     terms = [term for dataspace in problem.dataspaces for rank in dataspace.ranks for term in rank]
     values = sorted({term.coefficient for term in terms} - {1})
-    lines = ["problem:", "  version: 0.4", "  shape:", f"    name: {_quoted(problem.name)}"]
+    lines = ["problem:", "  version: 0.4", "  shape:", f"    name: {quoted(problem.name)}"]
     lines.append(f"    dimensions: [{', '.join(problem.dimensions)}]")
     if values:
         lines.append("    coefficients:")
@@ -40,7 +37,7 @@ def problem_to_yaml(problem: Problem) -> str:
     lines.append("    data_spaces:")
     for dataspace in problem.dataspaces:
         ranks = ", ".join(_rank(rank, problem.dimensions) for rank in dataspace.ranks)
-        lines += [f"    - name: {_name(dataspace.name)}", f"      projection: [{ranks}]"]
+        lines += [f"    - name: {name_text(dataspace.name)}", f"      projection: [{ranks}]"]
         lines += ["      read_write: true"] if dataspace.read_write else []
     lines.append("  instance:")
     lines += [f"    {name}: {bound}" for name, bound in zip(problem.dimensions, problem.bounds, strict=True)]
@@ -60,9 +57,9 @@ def mapping_to_yaml(mapping: Mapping, architecture: Architecture, problem: Probl
     for level, storage in zip(reversed(mapping.levels), reversed(architecture.storage), strict=True):
         if storage.spatial_dummy:
             target = storage.name.removeprefix("inter_").removesuffix("_spatial")
-            lines += _spatial(level, _name(target), problem)
+            lines += _spatial(level, name_text(target), problem)
         else:
-            lines += _temporal(level, _name(storage.name), problem)
+            lines += _temporal(level, name_text(storage.name), problem)
     return "\n".join(lines) + "\n"
 
 
@@ -78,7 +75,7 @@ def energy_table_to_yaml(table: EnergyTable, architecture: Architecture) -> str:
     if not named <= set(instances):
         raise ValueError(f"energy_table_to_yaml: not in the architecture: {sorted(named - set(instances))}")
     order = [name for name in instances if name in named]
-    names = {name: _quoted(f"{architecture.name}.{name}[1..{instances[name]}]") for name in order}
+    names = {name: quoted(f"{architecture.name}.{name}[1..{instances[name]}]") for name in order}
     lines = ["ERT:", "  version: 0.4", "  tables:"]
     for component in order:
         energies = [entry for entry in table.energies if entry.component == component]
@@ -86,7 +83,7 @@ def energy_table_to_yaml(table: EnergyTable, architecture: Architecture) -> str:
             continue
         lines += [f"  - name: {names[component]}", "    actions:"]
         for entry in energies:
-            energy = f"{{name: {_name(entry.action)}, arguments: {{}}, energy: {entry.energy_pJ!r}}}"
+            energy = f"{{name: {name_text(entry.action)}, arguments: {{}}, energy: {entry.energy_pJ!r}}}"
             lines.append(f"    - {energy}{_source(entry.provenance)}")
     if not table.energies:
         lines[-1] = "  tables: []"
@@ -103,25 +100,6 @@ def _source(provenance: Provenance) -> str:
     scaling = "" if provenance.scaling == "none" else f"; {provenance.scaling}"
     text = " ".join(f"{provenance.source}{scaling} ({provenance.confidence})".split())
     return "  # " + "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def _name(text: str) -> str:
-    """Plain where every YAML reader takes it as the same text, else in double quotes."""
-    return text if _PLAIN.fullmatch(text) and text.lower() not in _RESERVED else _quoted(text)
-
-
-def _quoted(text: str) -> str:
-    """In double quotes; everything but printable ASCII is escaped (JSON's surrogate pairs are not YAML's)."""
-    return '"' + "".join(_escaped(letter) for letter in text) + '"'
-
-
-def _escaped(letter: str) -> str:
-    code = ord(letter)
-    if letter in '\\"':
-        return f"\\{letter}"
-    if 0x20 <= code < 0x7F:
-        return letter
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _coefficient(value: int) -> str:
@@ -144,7 +122,7 @@ def _densities(problem: Problem) -> Iterator[str]:
         yield "    densities:"
     for dataspace, density in pairs:
         if density != DENSE:
-            yield f"      {_name(dataspace.name)}: {_density(density)}"
+            yield f"      {name_text(dataspace.name)}: {_density(density)}"
 
 
 def _density(density: Density) -> str:
@@ -169,7 +147,7 @@ def _directive(target: str, kind: str, loops: Sequence[Loop], problem: Problem) 
 
 
 def _flags(key: str, ids: Iterable[int], problem: Problem) -> list[str]:
-    names = [_name(problem.dataspaces[index].name) for index in sorted(ids)]
+    names = [name_text(problem.dataspaces[index].name) for index in sorted(ids)]
     return [f"  {key}: [{', '.join(names)}]"] if names else []
 
 
