@@ -1,4 +1,4 @@
-"""One door for every kind of model: a zoo name, a user's factory, or an exported program, and its weights."""
+"""One door for every kind of model: a zoo name, a factory, an exported program or a network file, and its weights."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from codesign.models.checkpoints import load_weights, read_checkpoint
 from codesign.models.factories import build_from_factory
 from codesign.models.normalization import Normalization, Normalized
 from codesign.models.programs import read_program
+from codesign.models.saved import read_network
 from codesign.models.zoo import ZOO, ZooEntry
 from codesign.resources import bundled_dir
 
@@ -56,7 +57,8 @@ def load_model(
     """Load a model by what ``--model`` and ``--checkpoint`` say.
 
     Args:
-        model: a zoo name; ``module:factory`` or ``file.py:factory``; or the path of a ``torch.export`` program (.pt2).
+        model: a zoo name; ``module:factory`` or ``file.py:factory``; the path of a ``torch.export`` program (.pt2); or
+            that of a network file (.json) such as ``codesign prune`` writes, whose weights lie beside it.
         checkpoint: file with the weights. A zoo name that ships with weights needs none; a factory's network may come
             with its own weights. ``random:SEED`` asks for random weights of a zoo network and is recorded as such.
         num_classes: for a zoo network or factory that takes it; checked against the logits in every case.
@@ -72,10 +74,12 @@ def load_model(
         return _from_zoo(ZOO[model], request)
     if model.endswith(".pt2"):
         return _from_program(Path(model), request)
+    if model.endswith(".json"):
+        return _from_network_file(Path(model), request)
     if ":" in model:
         return _from_factory(model, request)
     raise InputError(
-        "the model must be a zoo name, module:factory, or a .pt2 program",
+        "the model must be a zoo name, module:factory, a .pt2 program or a .json network file",
         got=model,
         key="--model",
         fix=did_you_mean(model, ZOO),
@@ -190,6 +194,35 @@ def _from_program(path: Path, request: _Request) -> LoadedModel:
     source = {"kind": "program", "factory": path.name, "weights": weights}
     module = _normalized(program.network, request.normalization)
     return _finished(str(path), module, program.input_shape, request.num_classes, source)
+
+
+def _from_network_file(path: Path, request: _Request) -> LoadedModel:
+    saved = read_network(path)
+    if request.seed is not None or request.input_shape not in {None, saved.input_shape}:
+        raise InputError(
+            f"a network file brings its weights and its input shape {saved.input_shape}",
+            got=request.input_shape if request.seed is None else str(request.checkpoint),
+            path=path,
+            key="--input-shape" if request.seed is None else "--checkpoint",
+            fix="leave it out",
+        )
+    own = request.checkpoint is None
+    weights = _load_file(saved.network, saved.weights if own else Path(str(request.checkpoint)), "file")
+    if own and weights["sha256"] != saved.weights_sha256:
+        raise InputError(
+            "the weights beside a network file must be those that it was written with",
+            got=f"sha256 {weights['sha256'][:12]} instead of {saved.weights_sha256[:12]}",
+            path=saved.weights,
+            key="--model",
+            fix="they belong to another network file, or are damaged; give --checkpoint to use them all the same",
+        )
+    described = {"path": str(path), "sha256": saved.sha256}
+    source = {"kind": "network", "factory": path.name, "description": described, "weights": weights}
+    if saved.origin:
+        source["origin"] = saved.origin
+    bare = saved.network if saved.normalization is None else Normalized(saved.network, saved.normalization)
+    module = _normalized(bare, request.normalization)
+    return _finished(str(path), module, saved.input_shape, request.num_classes, source)
 
 
 def _normalized(module: nn.Module, normalization: Normalization | None) -> nn.Module:
