@@ -14,6 +14,7 @@ from codesign.cli.energy import energy
 from codesign.cli.evaluate import evaluate
 from codesign.cli.explain import explain
 from codesign.cli.init import init
+from codesign.cli.map import map_command
 from codesign.cli.report import report
 from codesign.cli.simulate import simulate
 from codesign.cli.train import train
@@ -54,6 +55,7 @@ def _root(
 
 for _command in (evaluate, simulate, energy, train, report, init, explain, doctor):
     app.command(_command.__name__)(_command)
+app.command("map")(map_command)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

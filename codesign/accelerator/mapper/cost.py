@@ -70,60 +70,62 @@ class CostModel:
         self._macs = problem.macs
         levels = architecture.storage
         self.capacity = np.array([_capacity(level) for level in levels])
-        self._least_words = np.array([_least(level) for level in levels])
-        self._least_instances = min_parallelism * architecture.compute.instances / levels[-1].instances
+        self.least_words = np.array([_least(level) for level in levels])
+        self.least_instances = min_parallelism * architecture.compute.instances / levels[-1].instances
         self._block = np.array([level.block_size for level in levels], float)[:, None]
         self._energies(energy)
-        self._read_bandwidth = _bandwidths([level.read_bandwidth for level in levels])
-        self._write_bandwidth = _bandwidths([level.write_bandwidth for level in levels])
-        self._shared_bandwidth = _bandwidths([level.shared_bandwidth for level in levels])
+        self.read_bandwidth = _bandwidths([level.read_bandwidth for level in levels])
+        self.write_bandwidth = _bandwidths([level.write_bandwidth for level in levels])
+        self.shared_bandwidth = _bandwidths([level.shared_bandwidth for level in levels])
         scale = [[level.bandwidth_scale.get(space.name, 1.0) for space in problem.dataspaces] for level in levels]
-        self._scale = np.array(scale)
+        self.scale = np.array(scale)
 
     def _energies(self, energy: EnergyTable | None) -> None:
         """pJ per access of a block (levels,), per leaking cycle and per compute."""
         levels = self._architecture.storage
         real = [index for index, level in enumerate(levels) if not level.spatial_dummy]
-        self._read, self._fill, self._update, self._leak, self._address = (np.zeros(len(levels)) for _ in range(5))
+        self.read_pJ, self.fill_pJ, self.update_pJ, self.leak_pJ, self.address_pJ = (
+            np.zeros(len(levels)) for _ in range(5)
+        )
         if energy is None:
             steps = np.linspace(0.0, 1.0, len(real)) if len(real) > 1 else np.ones(1)
-            for actions in (self._read, self._fill, self._update):
+            for actions in (self.read_pJ, self.fill_pJ, self.update_pJ):
                 actions[real] = _DRAM_TO_SCRATCHPAD**steps * self._block[real, 0]
-            self._compute = 1.0
+            self.compute_pJ = 1.0
             return
         for index in real:
             name = levels[index].name
             own = levels[index].vector_access_energy_pJ
-            self._read[index] = _energy_pJ(energy, name, _READ) if own is None else own
-            self._fill[index] = _energy_pJ(energy, name, _FILL) if own is None else own
-            self._update[index] = _energy_pJ(energy, name, _UPDATE) if own is None else own
-            self._leak[index] = energy.first(name, ["leak"]) or 0.0
-            self._address[index] = levels[index].address_generation_energy_pJ or 0.0
-        self._compute = _energy_pJ(energy, self._architecture.compute.name, _COMPUTE)
+            self.read_pJ[index] = _energy_pJ(energy, name, _READ) if own is None else own
+            self.fill_pJ[index] = _energy_pJ(energy, name, _FILL) if own is None else own
+            self.update_pJ[index] = _energy_pJ(energy, name, _UPDATE) if own is None else own
+            self.leak_pJ[index] = energy.first(name, ["leak"]) or 0.0
+            self.address_pJ[index] = levels[index].address_generation_energy_pJ or 0.0
+        self.compute_pJ = _energy_pJ(energy, self._architecture.compute.name, _COMPUTE)
 
     def cost(self, counts: Counts, keep: BoolArray) -> Cost:
         """Cost of every mapping of a batch, given its counts."""
         kept = (counts.tile * keep).sum(axis=-1)
         used = self._macs / counts.compute_cycles
-        shortfall = (np.maximum(0.0, self._least_words - kept) / np.maximum(1.0, self._least_words)).sum(axis=-1)
-        shortfall += np.maximum(0.0, self._least_instances - used) / max(1.0, self._least_instances)
+        shortfall = (np.maximum(0.0, self.least_words - kept) / np.maximum(1.0, self.least_words)).sum(axis=-1)
+        shortfall += np.maximum(0.0, self.least_instances - used) / max(1.0, self.least_instances)
         cycles = self._cycles(counts)
         per_instance = (
-            np.ceil(counts.reads / self._block).sum(axis=-1) * self._read
-            + np.ceil(counts.fills / self._block).sum(axis=-1) * self._fill
-            + np.ceil(counts.updates / self._block).sum(axis=-1) * self._update
+            np.ceil(counts.reads / self._block).sum(axis=-1) * self.read_pJ
+            + np.ceil(counts.fills / self._block).sum(axis=-1) * self.fill_pJ
+            + np.ceil(counts.updates / self._block).sum(axis=-1) * self.update_pJ
         )
         addresses = np.where(counts.updates > 0, counts.updates, counts.reads) + counts.fills
-        per_instance = per_instance + addresses.sum(axis=-1) * self._address + cycles[:, None] * self._leak
-        energy = (per_instance * counts.instances).sum(axis=-1) + self._macs * self._compute
+        per_instance = per_instance + addresses.sum(axis=-1) * self.address_pJ + cycles[:, None] * self.leak_pJ
+        energy = (per_instance * counts.instances).sum(axis=-1) + self._macs * self.compute_pJ
         return Cost(energy, cycles, (kept <= self.capacity).all(axis=-1), shortfall)
 
     def _cycles(self, counts: Counts) -> FloatArray:
         """Cycles of the slowest of compute and levels: a level stalls everything by what its bandwidth lacks."""
-        reads = (counts.reads * self._scale).sum(axis=-1)
-        writes = ((counts.fills + counts.updates) * self._scale).sum(axis=-1)
-        needed = np.maximum(reads / self._read_bandwidth, writes / self._write_bandwidth)
-        needed = np.maximum(needed, (reads + writes) / self._shared_bandwidth)
+        reads = (counts.reads * self.scale).sum(axis=-1)
+        writes = ((counts.fills + counts.updates) * self.scale).sum(axis=-1)
+        needed = np.maximum(reads / self.read_bandwidth, writes / self.write_bandwidth)
+        needed = np.maximum(needed, (reads + writes) / self.shared_bandwidth)
         return np.asarray(np.maximum(counts.compute_cycles, np.ceil(needed.max(axis=-1) - 1e-6)), float)
 
 

@@ -20,7 +20,7 @@ from codesign.accelerator.spec.energy_table import EnergyTable
 from codesign.accelerator.spec.mapping import Mapping
 from codesign.accelerator.spec.problem import Problem
 
-__all__ = ["Effort", "heuristic_mapping"]
+__all__ = ["DEFAULT_EFFORT", "Effort", "heuristic_mapping", "search_candidates"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,9 @@ class Effort:
     candidates: int = 8
 
 
+DEFAULT_EFFORT = Effort()
+
+
 def heuristic_mapping(
     architecture: Architecture,
     problem: Problem,
@@ -41,7 +44,7 @@ def heuristic_mapping(
     *,
     objective: Objective = "edp",
     evaluate: Callable[[Mapping], Result | Infeasible] | None = None,
-    effort: Effort = Effort(),
+    effort: Effort = DEFAULT_EFFORT,
 ) -> Mapping | Infeasible:
     """A legal mapping of the problem, or why there is none. Deterministic.
 
@@ -67,13 +70,14 @@ def heuristic_mapping(
         return base
     pool = Pool(effort.candidates)
     scorer = Scorer(space, cost, objective)
-    _search(scorer, base, effort, pool)
+    search_candidates(scorer, base, effort, pool)
     ranked = [space.mapping(one, 0) for _, one in pool.best()]
     # The smallest mapping comes last: where an engine refuses all others it is the one most likely to fit.
     return _first_legal(architecture, problem, constraints, [*ranked, space.mapping(base, 0)], objective, evaluate)
 
 
-def _search(scorer: Scorer, base: Batch, effort: Effort, pool: Pool) -> None:
+def search_candidates(scorer: Scorer, base: Batch, effort: Effort, pool: Pool) -> None:
+    """Put the best mappings that the heuristic finds from a legal ``base`` into ``pool``."""
     starts = spatial_starts(scorer, base, effort.starts)
     variants = []
     for keep in _keep_variants(scorer.space, base):

@@ -26,11 +26,13 @@ class Scorer:
     def __init__(self, space: MapSpace, cost: CostModel, objective: Objective) -> None:
         self.space = space
         self.cost = cost
+        self.looked_at = 0
         self._objective = objective
         self._closed_form = ClosedForm(space.architecture, space.problem, space.nest, flags=space.constraints.levels)
 
     def __call__(self, batch: Batch) -> FloatArray:
         """(B,) objective."""
+        self.looked_at += len(batch)
         values = np.full(len(batch), np.inf)
         good = self.legal(batch)
         if len(good):

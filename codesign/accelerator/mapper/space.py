@@ -173,11 +173,22 @@ class MapSpace:
         for rank, slot in enumerate(self.nest.temporal):
             if self.nest.slots[slot].level == level:
                 wanted = [self.nest.dimensions[position] for position in batch.order[row, rank]]
-                order = next(o for o in self.full_orders[rank] if [d for d in o if d in wanted] == wanted)
-                return self._as_loops(batch.factors[row], slot, order)
+                known = [o for o in self.full_orders[rank] if [d for d in o if d in wanted] == wanted]
+                return self._as_loops(batch.factors[row], slot, known[0] if known else self._full(level, wanted))
         own = self.constraints.levels[level].temporal
         free = [d for d in range(len(self.problem.bounds)) if d not in {*own.inner, *own.outer}]
         return tuple(Loop(dimension, 1, 1) for dimension in (*own.inner, *free, *own.outer))
+
+    def _full(self, level: int, wanted: Sequence[int]) -> tuple[int, ...]:
+        """An order of all dimensions in which those of more than one iteration stand as wanted."""
+        own = self.constraints.levels[level].temporal
+        fixed = {*own.inner, *own.outer}
+        moving = [d for d in wanted if d not in fixed]
+        idle = [d for d in range(len(self.problem.bounds)) if d not in fixed and d not in wanted]
+        order = (*own.inner, *moving, *idle, *own.outer)
+        if [d for d in order if d in wanted] != list(wanted):
+            raise ValueError(f"MapSpace: the loop order of level {level} is not one that the constraints allow")
+        return order
 
     def _spatial_loops(self, factors: IntArray, level: int) -> tuple[tuple[Loop, ...], tuple[Loop, ...]]:
         fanout = self.architecture.fanout(level)
