@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from codesign.errors import InputError
 from codesign.models.normalization import Normalized
@@ -21,7 +21,7 @@ from codesign.training.augmentation import augment
 from codesign.training.config import TrainingConfig
 from codesign.training.measure import Accuracy, measure_accuracy
 
-__all__ = ["EpochReport", "Progress", "Trainer", "generator_for", "learning_rate"]
+__all__ = ["EpochReport", "Progress", "Schedule", "Trainer", "generator_for", "initialized", "learning_rate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,11 @@ class EpochReport:
 # Called with (what is being done, units done, units in total) many times an epoch.
 Progress = Callable[[str, int, int], None]
 
+# Learning rate from (config, optimizer step, steps in total).
+Schedule = Callable[[TrainingConfig, int, int], float]
+
+_INIT = 0
+
 
 def generator_for(seed: int, purpose: int, epoch: int = 0) -> torch.Generator:
     """A CPU generator of its own for every purpose and epoch, so that nothing depends on what was drawn before."""
@@ -78,30 +83,30 @@ class Trainer:
 
     Args:
         config: the run.
-        entry: the network that ``config.model`` names.
+        model: logits from pixels in [0, 1], in front of them ``Normalized`` or nothing; it is trained in place.
         images, labels: the training split: uint8 (n, c, h, w) and int64 (n,). A seeded part of them is held out.
-        num_classes: outputs of the network.
         device: where to train.
+        schedule: the learning rate of every step.
     """
 
-    _INIT, _SPLIT, _TRAIN, _VALIDATE = range(4)
+    _SPLIT, _TRAIN, _VALIDATE = range(1, 4)
 
     def __init__(
         self,
         config: TrainingConfig,
-        entry: ZooEntry,
+        model: nn.Module,
         images: Tensor,
         labels: Tensor,
-        num_classes: int,
         device: torch.device,
+        *,
+        schedule: Schedule = learning_rate,
     ) -> None:
         self.config = config
         self.device = device
-        self.num_classes = num_classes
+        self.schedule = schedule
         self.attack = LinfPGD(config.eps, config.attack_step_size, config.steps)
-        self.model = _initialized(entry, num_classes, generator_for(config.seed, self._INIT)).to(device)
         # PyTorch's stubs lack the overload of nn.Module.to for memory formats.
-        self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model: nn.Module = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
             lr=config.lr,
@@ -124,6 +129,11 @@ class Trainer:
         self.best_epoch = -1
         self.best_weights: dict[str, Tensor] = {}
         self.history: list[dict[str, Any]] = []
+
+    @property
+    def network(self) -> nn.Module:
+        """The network without its normalisation: what a checkpoint holds."""
+        return self.model.network if isinstance(self.model, Normalized) else self.model
 
     @property
     def steps_per_epoch(self) -> int:
@@ -156,7 +166,7 @@ class Trainer:
             batch = order[step * config.batch_size : (step + 1) * config.batch_size]
             pixels = augment(images[batch], crop_padding=config.crop_padding, flip=config.flip, generator=generator)
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(config, self.epoch * steps + step, config.epochs * steps)
+                group["lr"] = self.schedule(config, self.epoch * steps + step, config.epochs * steps)
             loss, hits = self._step(pixels.to(self.device).float() / 255, labels[batch].to(self.device), generator)
             total_loss += loss
             correct += hits
@@ -203,7 +213,8 @@ class Trainer:
         return clean, adversarial
 
     def _weights(self) -> dict[str, Tensor]:
-        return self.model.network.state_dict()
+        weights: dict[str, Tensor] = self.network.state_dict()
+        return weights
 
     def state(self) -> dict[str, Any]:
         """Everything that the next epoch depends on. Generators are made anew every epoch and need no saving."""
@@ -218,14 +229,14 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from what ``state`` returned."""
-        self.model.network.load_state_dict(state["network"])
+        self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.best_weights, self.history = state["best_weights"], list(state["history"])
 
 
-def _initialized(entry: ZooEntry, num_classes: int, generator: torch.Generator) -> Normalized:
-    """The network with weights drawn from ``generator``; torch's global generator is left as it was."""
+def initialized(entry: ZooEntry, num_classes: int, seed: int) -> Normalized:
+    """A zoo network with weights that a run's seed decides; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.set_state(generator.get_state())
+        torch.default_generator.set_state(generator_for(seed, _INIT).get_state())
         return entry.build(num_classes)

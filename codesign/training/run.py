@@ -20,7 +20,7 @@ from codesign.errors import InputError
 from codesign.models.zoo import ZooEntry, zoo_entry
 from codesign.training.adversary import LinfPGD
 from codesign.training.config import TrainingConfig
-from codesign.training.loop import EpochReport, Progress, Trainer, generator_for
+from codesign.training.loop import EpochReport, Progress, Trainer, generator_for, initialized
 from codesign.training.measure import measure_accuracy
 from codesign.training.state import STATE_FILE, load_state, save_state, write_atomically
 
@@ -74,15 +74,23 @@ def train(
     state = _found_state(out, config, resume)
     out.mkdir(parents=True, exist_ok=True)
     images, labels = torch.from_numpy(training_set.images.copy()), torch.from_numpy(training_set.labels)
-    trainer = Trainer(config, entry, images, labels, len(training_set.class_names), torch.device(device))
+    model = initialized(entry, len(training_set.class_names), config.seed)
+    trainer = Trainer(config, model, images, labels, torch.device(device))
     if state is not None:
         trainer.restore(state)
     while trainer.epoch < config.epochs:
         on_epoch(trainer.run_epoch(progress))
         save_state(out, trainer.state(), config)
-    trainer.model.network.load_state_dict(trainer.best_weights)
+    trainer.network.load_state_dict(trainer.best_weights)
     test = _evaluate(trainer, test_set, progress)
-    return _write(out, trainer, entry, test, {"training": training_set.source, "test": test_set.source})
+    return _write(
+        out,
+        trainer,
+        entry,
+        test,
+        len(training_set.class_names),
+        {"training": training_set.source, "test": test_set.source},
+    )
 
 
 def _check_shapes(entry: ZooEntry, *image_sets: ImageSet) -> None:
@@ -127,7 +135,9 @@ def _evaluate(trainer: Trainer, test_set: ImageSet, progress: Progress) -> dict[
     return {"clean": clean.record(), "pgd": {**pgd, **attacked.record()}}
 
 
-def _write(out: Path, trainer: Trainer, entry: ZooEntry, test: dict[str, Any], data: dict[str, Any]) -> TrainingResult:
+def _write(
+    out: Path, trainer: Trainer, entry: ZooEntry, test: dict[str, Any], num_classes: int, data: dict[str, Any]
+) -> TrainingResult:
     weights = {key: value.contiguous() for key, value in trainer.best_weights.items()}
     checkpoint, record_file = out / CHECKPOINT_FILE, out / RECORD_FILE
     write_atomically(checkpoint, lambda path: save_file(weights, path, metadata={"model": entry.name}))
@@ -135,7 +145,7 @@ def _write(out: Path, trainer: Trainer, entry: ZooEntry, test: dict[str, Any], d
         "model": entry.name,
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "input_shape": list(entry.input_shape),
-        "num_classes": trainer.num_classes,
+        "num_classes": num_classes,
         "normalization": entry.normalization.record(),
         "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "config": trainer.config.record(),
