@@ -96,7 +96,7 @@ def _check_arguments(
 def _device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.ones(1, device=device).item()  # the meta device holds no numbers
     except (RuntimeError, AssertionError) as error:  # AssertionError: a PyTorch built without CUDA
         reason = str(error).strip().splitlines()[0]
         raise InputError("the device must be usable", got=f"{name}: {reason}", key="device", fix='use "cpu"') from error

@@ -23,11 +23,15 @@ class AttackResult:
     Args:
         images: (n, c, h, w) in [0, 1], within eps of the originals: for an image in ``success`` the first one found
             that fools the model (the original, where the model is wrong already), else the one that came nearest.
-        success: bool (n,), whether the model was seen to be wrong on it.
+        success: bool (n,), whether the model was seen to be wrong on it; for an attack on a random model, in more than
+            half of the draws.
+        part: of an attack made of ``parts``, int64 (n,), the number of the part that each success comes from, -1 where
+            there is none; else None.
     """
 
     images: torch.Tensor
     success: torch.Tensor
+    part: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,21 @@ class Attack(ABC):
     def title(self) -> str:
         """A short name for tables, such as "PGD-20 Linf 8/255"."""
         return f"{type(self).__name__} {self.norm.name} {eps_text(self.eps)}"
+
+    @property
+    def repeats(self) -> int:
+        """How many draws of a random model each decision of this attack rests on; 1 takes the model's word once."""
+        return 1
+
+    @property
+    def gradient_free(self) -> bool:
+        """Whether the attack only looks at the model's answers, which masked gradients cannot mislead."""
+        return False
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the attacks that this one is made of, in order; none if it is not made of others."""
+        return ()
 
     def configuration(self) -> dict[str, Any]:
         """The parameters as plain values, with the class's name under ``attack``, for a record in JSON."""
@@ -79,17 +98,20 @@ class Attack(ABC):
             images, labels = images.detach().clone(), labels.clone()
             right = self._check(model, images, labels, streams)
             adversarial, success = images.clone(), ~right
+            part = torch.full_like(labels, -1) if self.parts else None
             if bool(right.any()):
                 found = self.perturb(model, images[right], labels[right], streams.select(right))
                 adversarial[right], success[right] = found.images, found.success
-        return AttackResult(adversarial, success)
+                if part is not None and found.part is not None:
+                    part[right] = found.part
+        return AttackResult(adversarial, success, part)
 
     @abstractmethod
     def perturb(self, model: Model, images: torch.Tensor, labels: torch.Tensor, streams: RandomStreams) -> AttackResult:
         """Attack images that the model has right; called with checked arguments, gradients enabled."""
 
     def _check(self, model: Model, images: torch.Tensor, labels: torch.Tensor, streams: RandomStreams) -> torch.Tensor:
-        """Refuse what cannot be attacked; returns bool (n,), where the model is right."""
+        """Refuse what cannot be attacked; returns bool (n,), where the model is right (in any of ``repeats`` draws)."""
         check_images(images)
         self.norm.check_eps(self.eps, tuple(images.shape[1:]))
         if len(streams) != len(images):
@@ -104,8 +126,11 @@ class Attack(ABC):
             )
         with torch.no_grad():
             logits = logits_of(model, images)
-        check_labels(labels, len(images), logits.shape[1])
-        return logits.argmax(dim=1) == labels
+            check_labels(labels, len(images), logits.shape[1])
+            right = logits.argmax(dim=1) == labels
+            for _ in range(self.repeats - 1):
+                right |= logits_of(model, images).argmax(dim=1) == labels
+        return right
 
 
 def eps_text(eps: float) -> str:

@@ -10,7 +10,14 @@ from torch.nn import functional
 
 from codesign.errors import InputError
 
-__all__ = ["LOSSES", "LossName", "cross_entropy", "difference_of_logits_ratio", "margin"]
+__all__ = [
+    "LOSSES",
+    "LossName",
+    "cross_entropy",
+    "difference_of_logits_ratio",
+    "margin",
+    "targeted_difference_of_logits_ratio",
+]
 
 LossName = Literal["ce", "dlr"]
 
@@ -37,6 +44,25 @@ def difference_of_logits_ratio(logits: torch.Tensor, labels: torch.Tensor) -> to
         )
     top = logits.topk(3, dim=1).values
     return margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
+
+
+def targeted_difference_of_logits_ratio(
+    logits: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """(z_t - z_y) / (largest logit - mean of the third and fourth largest), (n,), for wished-for classes t.
+
+    F. Croce and M. Hein, ICML 2020, arXiv 2003.01690, eq. 7. Raises InputError for fewer than four classes.
+    """
+    if logits.shape[1] < 4:
+        raise InputError(
+            "the targeted loss dlr needs a model of at least four classes",
+            got=logits.shape[1],
+            key="loss",
+            fix='attack with PGD or APGD and loss="ce", and Square',
+        )
+    top = logits.topk(4, dim=1).values
+    rise = logits.gather(1, targets[:, None]) - logits.gather(1, labels[:, None])
+    return rise.squeeze(1) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
 
 LOSSES: dict[LossName, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {

@@ -11,59 +11,19 @@ import torch
 
 from codesign.errors import InputError, did_you_mean
 from codesign.robustness.attacks.base import Attack, AttackResult, eps_text
+from codesign.robustness.attacks.gradients import Found, input_gradient
 from codesign.robustness.attacks.losses import LOSSES, LossName, margin
 from codesign.robustness.attacks.norms import LINF, Norm
 from codesign.robustness.inference import Model, logits_of
 from codesign.robustness.streams import RandomStreams
 
-__all__ = ["PGD", "input_gradient"]
+__all__ = ["PGD"]
 
 # Madry et al. take 100 steps of 2.5 eps / 100 in L2, to reach the boundary from any start and still move along it, and
 # 20 steps of eps / 4 on CIFAR-10 in Linf. On two adversarially trained CIFAR-10 networks the first is the stronger
 # below ten steps and the second from ten on (Linf 8/255, 20 steps: 16.6 against 15.6 % and 15.4 against 13.8 % stand).
 _REACH, _LEAST = 2.5, 0.25
 _LOSSES: dict[str, tuple[LossName, ...]] = {"ce": ("ce",), "dlr": ("dlr",), "best": ("ce", "dlr")}
-
-
-def input_gradient(value: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """The gradient of ``value.sum()`` with respect to ``images``, leaving no gradient anywhere else.
-
-    Raises InputError if ``value`` does not depend on ``images`` through operations that have a gradient, or if the
-    gradient is not finite: an attack that went on would report robustness that is not there.
-    """
-    gradient = torch.autograd.grad(value.sum(), images, allow_unused=True)[0] if value.requires_grad else None
-    if gradient is None:
-        raise InputError(
-            "no gradient reaches the pixels: a gradient attack says nothing about this model",
-            key="model",
-            fix="remove no_grad, detach or integer arithmetic from its forward, or attack it without gradients",
-        )
-    if not bool(torch.isfinite(gradient).all()):
-        bad = int((~torch.isfinite(gradient).flatten(1).all(dim=1)).sum())
-        raise InputError(
-            "the gradient with respect to the pixels must be finite",
-            got=f"NaN or inf for {bad} of {len(images)} images",
-            key="model",
-            fix="look for sqrt or log at 0 and for divisions by a norm",
-        )
-    return gradient
-
-
-class _Found:
-    """For each image, the perturbed one that came nearest to fooling the model, over all iterates and restarts."""
-
-    def __init__(self, images: torch.Tensor) -> None:
-        self.images = images.clone()
-        self.success = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        self.margins = torch.full((len(images),), -torch.inf, device=images.device, dtype=torch.float32)
-
-    def update(self, rows: torch.Tensor, candidates: torch.Tensor, margins: torch.Tensor, fooled: torch.Tensor) -> None:
-        """Keep each candidate that fools the model, or whose margin is the best so far; ``rows`` says whose it is."""
-        margins = margins.to(self.margins.dtype)
-        better = fooled | (margins > self.margins[rows])
-        kept = rows[better]
-        self.images[kept], self.margins[kept] = candidates[better], margins[better]
-        self.success[kept] |= fooled[better]
 
 
 @final
@@ -126,7 +86,7 @@ class PGD(Attack):
         return replace(self, eps=eps, step_size=step)
 
     def perturb(self, model: Model, images: torch.Tensor, labels: torch.Tensor, streams: RandomStreams) -> AttackResult:
-        found = _Found(images)
+        found = Found(images)
         for restart, loss in self._runs():
             rows = torch.nonzero(~found.success).flatten()
             if not len(rows):
@@ -155,7 +115,7 @@ class PGD(Attack):
         rows: torch.Tensor,
         current: torch.Tensor,
         loss: LossName,
-        found: _Found,
+        found: Found,
     ) -> None:
         """One run for the images at ``rows``, from ``current``; what it finds goes to ``found``."""
         assert self.step_size is not None  # set on construction
