@@ -14,6 +14,8 @@ from codesign.errors import InputError, did_you_mean
 
 __all__ = ["EvaluateConfig", "ModelChoice", "load_config", "make_config", "parse_fraction"]
 
+# Far more than any machine has; OpenMP dies of 100,000 without a word.
+MAX_THREADS = 1024
 DEFAULT_ARCHITECTURES = ("eyeriss_row_stationary", "systolic_weight_stationary", "vector_pe_edge")
 
 
@@ -22,12 +24,21 @@ def parse_fraction(value: object) -> object:
     if isinstance(value, str):
         try:
             return float(Fraction(value.replace(" ", "")))
-        except (ValueError, ZeroDivisionError) as error:
+        except (ValueError, ZeroDivisionError, OverflowError) as error:
             raise ValueError("must be a number or a fraction such as 8/255") from error
     return value
 
 
-Pixels = Annotated[float, BeforeValidator(parse_fraction)]
+def _no_truth_value(value: object) -> object:
+    """YAML's true is no 1."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+Pixels = Annotated[float, BeforeValidator(parse_fraction), BeforeValidator(_no_truth_value)]
+Count = Annotated[int, BeforeValidator(_no_truth_value)]
+Size = Annotated[Count, Field(ge=1)]
 
 
 class ModelChoice(BaseModel):
@@ -38,8 +49,10 @@ class ModelChoice(BaseModel):
     model: str = Field(description="zoo name, module:factory, or path of a torch.export program (.pt2)")
     checkpoint: Path | None = Field(None, description="checkpoint file (.safetensors, .pt, .pth, .th)")
     name: str | None = Field(None, description="name in the report; the model's own where absent")
-    num_classes: int | None = Field(None, ge=2, description="classes, for a factory or zoo network that takes them")
-    input_shape: tuple[int, int, int] | None = Field(None, description="channels, height, width, for module:factory")
+    num_classes: Count | None = Field(None, ge=2, description="classes, for a factory or zoo network that takes them")
+    input_shape: tuple[Size, Size, Size] | None = Field(
+        None, description="channels, height, width; where absent the model's own, or those of the data"
+    )
 
     @property
     def label(self) -> str:
@@ -55,24 +68,26 @@ class EvaluateConfig(BaseModel):
     models: tuple[ModelChoice, ...] = Field(min_length=1, description="models to evaluate side by side")
     data: str = Field("fashion_mnist_1k", description="data set: name, npz:PATH or imagefolder:PATH")
     data_dir: Path | None = Field(None, description="folder with the data set's files")
-    images: int | None = Field(None, ge=1, description="number of images, the first ones; all where absent")
+    images: Count | None = Field(None, ge=1, description="number of images, the first ones; all where absent")
     architectures: tuple[str, ...] = Field(
         DEFAULT_ARCHITECTURES, min_length=1, description="shipped architecture names or paths of Timeloop v0.4 YAML"
     )
     norm: Literal["linf", "l2"] = Field("linf", description="norm of the perturbation")
     eps: Pixels = Field(8 / 255, ge=0, description="radius of the perturbation, pixels in [0, 1]")
-    steps: int = Field(20, ge=1, description="PGD steps")
+    steps: Count = Field(20, ge=1, description="PGD steps")
     step_size: Pixels | None = Field(None, gt=0, description="PGD step size; 2.5 * eps / steps where absent")
-    restarts: int = Field(1, ge=1, description="PGD restarts; the pointwise worst counts")
-    batch_size: int = Field(250, ge=1, description="images attacked at a time")
-    seed: int = Field(0, ge=0, description="seed of every random draw")
+    restarts: Count = Field(1, ge=1, description="PGD restarts; the pointwise worst counts")
+    batch_size: Count = Field(250, ge=1, description="images attacked at a time")
+    seed: Count = Field(0, ge=0, description="seed of every random draw")
     device: str = Field("cpu", description="torch device of the model")
-    threads: int | None = Field(None, ge=1, description="torch threads; torch's own choice where absent")
+    threads: Count | None = Field(
+        None, ge=1, le=MAX_THREADS, description="torch threads; torch's own choice where absent"
+    )
     ignore: tuple[str, ...] = Field((), description="unsupported operators to leave out of the hardware model")
     fusion: Literal["fused", "unfused"] = Field(
         "fused", description="whether norms and activations are fused into the layer before them"
     )
-    mask_images: int | None = Field(None, ge=1, description="images whose masks are recorded; all where absent")
+    mask_images: Count | None = Field(None, ge=1, description="images whose masks are recorded; all where absent")
 
     @model_validator(mode="after")
     def _distinct(self) -> EvaluateConfig:
@@ -90,7 +105,7 @@ def make_config(values: dict[str, Any]) -> EvaluateConfig:
     Raises:
         InputError: one message that lists every key that is wrong.
     """
-    return _validated(values, path=None, lines={})
+    return _validated(values, path=None, lines={}, flags=frozenset())
 
 
 def load_config(path: Path, overrides: dict[str, Any]) -> EvaluateConfig:
@@ -102,7 +117,10 @@ def load_config(path: Path, overrides: dict[str, Any]) -> EvaluateConfig:
     if not root.is_mapping:
         raise root.error("a configuration is a mapping of keys to values", got=root.describe())
     lines: dict[tuple[int | str, ...], int] = {}
-    return _validated(_plain(root, (), lines) | overrides, path=path, lines=lines)
+    values = _plain(root, (), lines)
+    # A flag is not at the line where the file has its key.
+    lines = {place: line for place, line in lines.items() if not (place and place[0] in overrides)}
+    return _validated(values | overrides, path=path, lines=lines, flags=frozenset(overrides))
 
 
 def _plain(node: Node, place: tuple[int | str, ...], lines: dict[tuple[int | str, ...], int]) -> Any:
@@ -115,29 +133,56 @@ def _plain(node: Node, place: tuple[int | str, ...], lines: dict[tuple[int | str
     return node.value
 
 
-def _validated(values: dict[str, Any], *, path: Path | None, lines: dict[tuple[int | str, ...], int]) -> EvaluateConfig:
+def _validated(
+    values: dict[str, Any], *, path: Path | None, lines: dict[tuple[int | str, ...], int], flags: frozenset[str]
+) -> EvaluateConfig:
     models = values.get("models")
     if isinstance(models, list | tuple):
         values = values | {"models": tuple({"model": m} if isinstance(m, str) else m for m in models)}
     try:
         return EvaluateConfig.model_validate(values)
     except ValidationError as error:
-        problems = [_problem(detail, path, lines) for detail in error.errors()]
+        problems = [_problem(detail, path, lines, flags) for detail in _told_once(error)]
         if len(problems) == 1:
             raise problems[0] from error
         listed = "".join(f"\n  {problem}" for problem in problems)
         raise InputError(f"{len(problems)} settings are wrong:{listed}") from error
 
 
-def _problem(detail: Any, path: Path | None, lines: dict[tuple[int | str, ...], int]) -> InputError:
-    """One of pydantic's findings as an error with its place in the file and a suggestion."""
+def _told_once(error: ValidationError) -> list[Any]:
+    """The findings without those that only follow from another: a list is "too short" once an item of it is wrong."""
+    found = error.errors()
+    places = [detail["loc"] for detail in found]
+
+    def follows(detail: Any) -> bool:
+        place = detail["loc"]
+        return detail["type"] == "too_short" and any(p != place and p[: len(place)] == place for p in places)
+
+    return [detail for detail in found if not follows(detail)]
+
+
+# Pydantic's words for kinds of values that a user of YAML knows under other names.
+_RULES = {
+    "tuple_type": "must be a list, for example [a, b]",
+    "model_type": "must be a name, or a mapping with the key `model`",
+    "too_short": "must name at least one",
+    "too_long": "has too many items",
+}
+
+
+def _problem(
+    detail: Any, path: Path | None, lines: dict[tuple[int | str, ...], int], flags: frozenset[str]
+) -> InputError:
+    """One of pydantic's findings as an error with its place in the file, or its flag, and a suggestion."""
     place = detail["loc"]
+    if place and place[0] in flags:
+        path = None
     line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None)
-    key = ".".join(str(part) for part in place) or None
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".") or None
     if detail["type"] == "extra_forbidden":
         known = ModelChoice.model_fields if len(place) > 1 else EvaluateConfig.model_fields
         return InputError("unknown key", path=path, line=line, key=key, fix=did_you_mean(str(place[-1]), known))
     if detail["type"] == "missing":
         return InputError("this key is required", path=path, line=line, key=key)
-    rule = detail["msg"].removeprefix("Value error, ")
+    rule = _RULES.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
     return InputError(rule, got=detail["input"] if key else None, path=path, line=line, key=key)

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from codesign.errors import InputError
 
-__all__ = ["RunFolder", "write_json"]
+__all__ = ["RunFolder", "check_destination", "write_json"]
 
 _KEY_FILE = "run-key.txt"
 _STAGES = "stages"
@@ -31,6 +31,72 @@ def write_json(path: Path, data: Any) -> None:
     temporary.replace(path)
 
 
+def check_destination(out: Path, *, force: bool) -> None:
+    """Raise InputError unless a run may be written to ``out``; nothing is created.
+
+    Made before any work, so that nobody waits for a result that has no place to go.
+    """
+    target = _target(out)
+    try:
+        there = target.exists()
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    if there and not target.is_dir():
+        raise InputError("--out must be a folder", got="a file", path=out, key="--out")
+    if Path.cwd().is_relative_to(target):
+        raise InputError(
+            "a run needs a folder of its own",
+            got="the working folder or one above it",
+            path=out,
+            key="--out",
+            fix="for example --out reports/run",
+        )
+    if there and any(target.iterdir()):
+        _check_replaceable(out, target, force=force)
+    _check_parent(out, target)
+
+
+def _target(out: Path) -> Path:
+    """Where a run really goes: links are followed, so that a link to a folder stays a link."""
+    return Path(os.path.realpath(out))
+
+
+def _check_replaceable(out: Path, target: Path, *, force: bool) -> None:
+    if not (target / "results.json").is_file():
+        raise InputError(
+            "only a finished run is replaced, and this folder has files but no results.json",
+            path=out,
+            key="--out",
+            fix="choose another --out",
+        )
+    if not force:
+        raise InputError(
+            "a finished run is already there",
+            path=out,
+            key="--out",
+            fix="choose another --out, or --force to replace it",
+        )
+
+
+def _check_parent(out: Path, target: Path) -> None:
+    """The nearest folder above that is there must take new folders."""
+    above = next(folder for folder in target.parents if folder.exists())
+    if not above.is_dir():
+        raise InputError("folders can only be made in a folder", got=f"{above} is a file", path=out, key="--out")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError("the folder of --out must be writable", got=f"{above} is not", path=out, key="--out")
+
+
+def _unwritable(out: Path, error: OSError) -> InputError:
+    return InputError(
+        "--out must be a folder that can be written",
+        got=error.strerror or str(error),
+        path=out,
+        key="--out",
+        fix="choose another --out",
+    )
+
+
 class RunFolder:
     """The folder of one run while it is being written; use it as a context manager.
 
@@ -40,26 +106,28 @@ class RunFolder:
         force: replace a finished run that is already at ``out``.
 
     Raises:
-        InputError: ``out`` is already there and ``force`` is not set, is not a folder of a run, or is being written.
+        InputError: ``out`` is already there and ``force`` is not set, is not a folder of a run, is being written, or
+            cannot be written.
     """
 
     def __init__(self, out: Path, key: str, *, force: bool = False) -> None:
         self.out = out
         self.key = key
         self.force = force
-        self.staging = out.parent / f".{out.name}.partial"
-        self._lock = FileLock(out.parent / f".{out.name}.lock")
+        self._target = _target(out)
+        self.staging = self._target.parent / f".{self._target.name}.partial"
+        self._lock = FileLock(self._target.parent / f".{self._target.name}.lock")
         self.resumed = False
 
     def __enter__(self) -> Self:
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self._check_destination()
+        check_destination(self.out, force=self.force)
         try:
+            self._target.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise InputError(
-                "another run is writing there", path=self.out, key="--out", fix="wait for it, or choose another --out"
-            ) from error
+            raise self._busy() from error
+        except OSError as error:
+            raise _unwritable(self.out, error) from error
         key_file = self.staging / _KEY_FILE
         self.resumed = key_file.is_file() and key_file.read_text(encoding="utf-8") == self.key
         if not self.resumed:
@@ -78,26 +146,13 @@ class RunFolder:
         Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release()
 
-    def _check_destination(self) -> None:
-        if not self.out.exists():
-            return
-        if not self.out.is_dir():
-            raise InputError("--out must be a folder", got="a file", path=self.out, key="--out")
-        if any(self.out.iterdir()):
-            if not self.force:
-                raise InputError(
-                    "a finished run is already there",
-                    path=self.out,
-                    key="--out",
-                    fix="choose another --out, or --force to replace it",
-                )
-            if not (self.out / "results.json").is_file():
-                raise InputError(
-                    "--force replaces runs only, and this folder holds no results.json",
-                    path=self.out,
-                    key="--out",
-                    fix="choose another --out",
-                )
+    def _busy(self) -> InputError:
+        # Some file systems (/proc) answer a lock that cannot be made like one that is taken.
+        if not Path(self._lock.lock_file).exists():
+            return InputError("--out must be a folder that can be written", path=self.out, key="--out")
+        return InputError(
+            "another run is writing there", path=self.out, key="--out", fix="wait for it, or choose another --out"
+        )
 
     def stage(self, name: str) -> Any | None:
         """What ``save_stage`` kept under that name in this run, or in the killed one that it resumes."""
@@ -118,9 +173,9 @@ class RunFolder:
         """Drop what was only needed for resuming and move the run to its destination in one rename."""
         shutil.rmtree(self.staging / _STAGES)
         (self.staging / _KEY_FILE).unlink()
-        old = self.out.parent / f".{self.out.name}.replaced"
+        old = self._target.parent / f".{self._target.name}.replaced"
         shutil.rmtree(old, ignore_errors=True)
-        if self.out.exists():
-            self.out.rename(old)
-        self.staging.rename(self.out)
+        if self._target.exists():
+            self._target.rename(old)
+        self.staging.rename(self._target)
         shutil.rmtree(old, ignore_errors=True)

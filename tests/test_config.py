@@ -20,8 +20,9 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_every_key_is_a_flag_and_every_flag_a_key() -> None:
-    of_the_run = {"checkpoint", "config", "out", "force", "json_path", "quiet"}
-    assert set(inspect.signature(evaluate).parameters) - of_the_run == set(EvaluateConfig.model_fields)
+    of_the_model = {"checkpoint", "num_classes", "input_shape"}
+    of_the_run = {"config", "out", "force", "json_path", "quiet"}
+    assert set(inspect.signature(evaluate).parameters) - of_the_run - of_the_model == set(EvaluateConfig.model_fields)
 
 
 @pytest.mark.parametrize("name", ["demo.yaml", "run.yaml"])
@@ -51,9 +52,16 @@ def test_models_as_names_and_as_mappings(tmp_path: Path) -> None:
         ("models: [a]\neps: .nan\n", r"run\.yaml:2: eps: .*finite"),
         ("models: [a]\nsteps: 0\n", r"run\.yaml:2: steps: .*greater than or equal to 1"),
         ("models: [a]\nnorm: l1\n", r"run\.yaml:2: norm: .*'linf' or 'l2'"),
-        ("models:\n- model: a\n  chekpoint: x\n", r"run\.yaml:3: models\.0\.chekpoint: .*did you mean checkpoint"),
+        ("models:\n- model: a\n  chekpoint: x\n", r"run\.yaml:3: models\[0\]\.chekpoint: .*did you mean checkpoint\?$"),
         ("models: [a, a]\n", r"distinct names"),
-        ("models: []\n", r"run\.yaml:1: models: .*at least 1"),
+        ("models: []\n", r"run\.yaml:1: models: .*at least one"),
+        ("models: a\n", r"run\.yaml:1: models: must be a list.*got a"),
+        ("models: [3]\n", r"run\.yaml:1: models\[0\]: must be a name, or a mapping.*got 3\)$"),
+        ("models: [a]\nsteps: true\n", r"run\.yaml:2: steps: must be a number.*got True"),
+        ("models: [a]\nthreads: 100000\n", r"run\.yaml:2: threads: .*1024"),
+        ("models: [a]\neps: 1e400\n", r"run\.yaml:2: eps: "),
+        ('models: [a]\neps: "1e400"\n', r"run\.yaml:2: eps: must be a number or a fraction"),
+        ("models: [{model: a, input_shape: [3, 0, 32]}]\n", r"run\.yaml:1: models\[0\]\.input_shape\[1\]: .*got 0\)$"),
         ("data: fashion_mnist_1k\n", r"models: this key is required"),
         ("- a\n", r"run\.yaml:1: .*mapping of keys"),
         ("", r"run\.yaml: .*not be empty"),
@@ -62,6 +70,12 @@ def test_models_as_names_and_as_mappings(tmp_path: Path) -> None:
 def test_bad_files(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         load_config(write(tmp_path, text), {})
+
+
+def test_a_flag_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, "models: [a]\nsteps: 3\n")
+    with pytest.raises(InputError, match=r"^steps: .*got 0"):
+        load_config(file, {"steps": 0})
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from codesign.errors import InputError
-from codesign.store import RunFolder, write_json
+from codesign.store import RunFolder, check_destination, write_json
 
 
 class KilledError(Exception):
@@ -71,7 +71,7 @@ def test_force_never_replaces_a_folder_that_is_no_run(tmp_path: Path) -> None:
     out = tmp_path / "thesis"
     out.mkdir()
     (out / "chapter1.tex").write_text("precious")
-    with pytest.raises(InputError, match="replaces runs only"):
+    with pytest.raises(InputError, match="only a finished run is replaced"):
         finish(out, force=True)
     assert (out / "chapter1.tex").read_text() == "precious"
 
@@ -80,6 +80,39 @@ def test_destination_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(InputError, match="must be a folder"):
         finish(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["file/run", "a" * 300, ".", "..", "sub/.."])
+def test_destinations_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="--out"):
+        finish(Path(name))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "sub"]
+
+
+def test_the_check_alone_makes_nothing(tmp_path: Path) -> None:
+    check_destination(tmp_path / "a" / "b", force=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "run"
+    link.symlink_to(tmp_path / "disk" / "there")
+    finish(link)
+    finish(link, force=True)
+    assert link.is_symlink()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["there"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "run"]
+
+
+def test_files_that_are_no_run_are_not_called_one(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("")
+    with pytest.raises(InputError, match=r"no results\.json"):
+        finish(tmp_path / "thesis")
 
 
 def test_two_runs_on_one_destination(tmp_path: Path) -> None:

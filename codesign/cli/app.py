@@ -65,6 +65,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         typer.secho(f"codesign: error: {error}", err=True, fg=typer.colors.RED if sys.stderr.isatty() else None)
         return 2
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        typer.echo(f"codesign: error: {what}", err=True)
+        return 1
     except KeyboardInterrupt:
         typer.echo("codesign: interrupted; the same command resumes", err=True)
         return 130

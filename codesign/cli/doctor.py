@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
+from codesign.cli.options import QuietOption, UnusedSeedOption, check_output_file
 from codesign.resources import arch_specs_dir, bundled_dir
 
 __all__ = ["doctor"]
@@ -31,6 +32,8 @@ class Finding(NamedTuple):
 
 def doctor(
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write the findings as JSON.")] = None,
+    quiet: QuietOption = False,
+    seed: UnusedSeedOption = 0,
 ) -> None:
     """Say what is installed, which engines work, and what to do about the rest.
 
@@ -39,11 +42,13 @@ def doctor(
     from rich.console import Console
     from rich.table import Table
 
+    del seed
+    check_output_file(json_path, "--json")
     findings = [*_python(), *_devices(), *_shipped_files(), _embedded_engine(), *_timeloop()]
     table = Table("what", "state", "detail", box=None)
     for finding in findings:
         table.add_row(finding.what, _MARKS[finding.state], finding.detail)
-    Console().print(table)
+    Console(quiet=quiet).print(table)
     if json_path is not None:
         from codesign.store import write_json
 

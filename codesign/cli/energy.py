@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from codesign.cli.options import QuietOption, UnusedSeedOption, check_output_file
 from codesign.errors import InputError, did_you_mean
 from codesign.resources import arch_specs_dir
 
@@ -22,7 +23,8 @@ def energy(
     arch: Annotated[list[str], typer.Argument(help="Timeloop v0.4 files of one design, or a shipped design's name.")],
     out: Annotated[Path | None, typer.Option("--out", help="Write ERT and ART as YAML, sources as comments.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the same as JSON.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
+    quiet: QuietOption = False,
+    seed: UnusedSeedOption = 0,
 ) -> None:
     """Estimate the energy of every action and the area of every component of a design, with sources.
 
@@ -31,10 +33,15 @@ def energy(
     from codesign.accelerator.energy import estimate
     from codesign.accelerator.spec.loader import load_design
 
-    for target in (out, json_path):
-        _check_target(target)
-    design = load_design([_path(name) for name in arch])
-    table = estimate(design.architecture, design.sparse, compound_classes=design.compound_classes)
+    del seed
+    check_output_file(out, "--out")
+    check_output_file(json_path, "--json")
+    files = [_path(name) for name in arch]
+    design = load_design(files)
+    try:
+        table = estimate(design.architecture, design.sparse, compound_classes=design.compound_classes)
+    except InputError as error:
+        raise error.within(files[0]) from error
     if out is not None:
         from codesign.accelerator.spec.writer import energy_table_to_yaml
 
@@ -55,11 +62,6 @@ def _path(name: str) -> Path:
         known = [spec.stem for spec in arch_specs_dir().glob("*.yaml")]
         raise InputError("no such architecture", got=name, key="ARCH", fix=did_you_mean(name, known))
     return path
-
-
-def _check_target(path: Path | None) -> None:
-    if path is not None and not path.absolute().parent.is_dir():
-        raise InputError("the folder to write into does not exist", got=str(path.parent), fix="make it first")
 
 
 def _write(path: Path, text: str) -> None:

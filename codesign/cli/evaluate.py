@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from codesign.cli.options import check_output_file
+
 if TYPE_CHECKING:
     from codesign.config import EvaluateConfig
 
@@ -20,25 +22,40 @@ _RUN = "Run"
 def evaluate(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Zoo names, module:factory, or torch.export programs (.pt2).", rich_help_panel=_WHAT),
+        typer.Argument(
+            help="Zoo names, module:factory, file.py:factory, or torch.export programs (.pt2).", rich_help_panel=_WHAT
+        ),
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Weights (.safetensors, .pt, .pth, .th) of a single model.", rich_help_panel=_WHAT),
+        typer.Option(
+            help="Weights (.safetensors, .pt, .pth, .th) of a single model, or random:SEED.", rich_help_panel=_WHAT
+        ),
+    ] = None,
+    num_classes: Annotated[
+        int | None, typer.Option(help="Classes of a single model that takes them.", rich_help_panel=_WHAT)
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C,H,W", help="Images of a single model. (default: those of the data)", rich_help_panel=_WHAT
+        ),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Data set: name, npz:PATH or imagefolder:PATH. [fashion_mnist_1k]", rich_help_panel=_WHAT),
+        typer.Option(
+            help="Data set: name, npz:PATH or imagefolder:PATH. (default fashion_mnist_1k)", rich_help_panel=_WHAT
+        ),
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with its files.", rich_help_panel=_WHAT)] = None,
     images: Annotated[
-        int | None, typer.Option(help="Number of images, the first ones. [all]", rich_help_panel=_WHAT)
+        int | None, typer.Option(help="Number of images, the first ones. (default all)", rich_help_panel=_WHAT)
     ] = None,
     architectures: Annotated[
         list[str] | None,
         typer.Option(
             "--arch",
-            help="Shipped architecture or YAML file; repeat for several. [the shipped ones]",
+            help="Shipped architecture or YAML file; repeat for several. (default the shipped ones)",
             rich_help_panel=_WHAT,
         ),
     ] = None,
@@ -47,28 +64,32 @@ def evaluate(
         typer.Option(help="Unsupported operator to leave out of the hardware model; repeat.", rich_help_panel=_WHAT),
     ] = None,
     fusion: Annotated[
-        str | None, typer.Option(help="fused or unfused norms and activations. [fused]", rich_help_panel=_WHAT)
+        str | None, typer.Option(help="fused or unfused norms and activations. (default fused)", rich_help_panel=_WHAT)
     ] = None,
     mask_images: Annotated[
-        int | None, typer.Option(help="Number of images whose masks are recorded. [all]", rich_help_panel=_WHAT)
+        int | None, typer.Option(help="Number of images whose masks are recorded. (default all)", rich_help_panel=_WHAT)
     ] = None,
-    norm: Annotated[str | None, typer.Option(help="linf or l2. [linf]", rich_help_panel=_ATTACK)] = None,
+    norm: Annotated[str | None, typer.Option(help="linf or l2. (default linf)", rich_help_panel=_ATTACK)] = None,
     eps: Annotated[
-        str | None, typer.Option(help="Radius, pixels in [0, 1], e.g. 8/255. [8/255]", rich_help_panel=_ATTACK)
+        str | None, typer.Option(help="Radius, pixels in [0, 1], e.g. 8/255. (default 8/255)", rich_help_panel=_ATTACK)
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="PGD steps. [20]", rich_help_panel=_ATTACK)] = None,
+    steps: Annotated[int | None, typer.Option(help="PGD steps. (default 20)", rich_help_panel=_ATTACK)] = None,
     step_size: Annotated[
-        str | None, typer.Option(help="PGD step size. [max(2.5 / steps, 1 / 4) * eps]", rich_help_panel=_ATTACK)
+        str | None, typer.Option(help="PGD step size. (default max(2.5 / steps, 1 / 4) * eps)", rich_help_panel=_ATTACK)
     ] = None,
     restarts: Annotated[
-        int | None, typer.Option(help="PGD restarts; the worst counts. [1]", rich_help_panel=_ATTACK)
+        int | None, typer.Option(help="PGD restarts; the worst counts. (default 1)", rich_help_panel=_ATTACK)
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Images attacked at a time. [250]", rich_help_panel=_RUN)
+        int | None, typer.Option(help="Images attacked at a time. (default 250)", rich_help_panel=_RUN)
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every random draw. [0]", rich_help_panel=_RUN)] = None,
-    device: Annotated[str | None, typer.Option(help="torch device. [cpu]", rich_help_panel=_RUN)] = None,
-    threads: Annotated[int | None, typer.Option(help="torch threads. [torch's choice]", rich_help_panel=_RUN)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of every random draw. (default 0)", rich_help_panel=_RUN)
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="torch device. (default cpu)", rich_help_panel=_RUN)] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="torch threads. (default torch's choice)", rich_help_panel=_RUN)
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file with any of these settings; flags win.", rich_help_panel=_RUN)
     ] = None,
@@ -93,24 +114,47 @@ def evaluate(
         "step_size": step_size, "restarts": restarts, "batch_size": batch_size, "seed": seed, "device": device,
         "threads": threads,
     }  # fmt: skip
-    settings = _settings({key: value for key, value in given.items() if value is not None}, checkpoint, config)
+    check_output_file(json_path, "--json")
+    of_the_model = {"checkpoint": checkpoint, "num_classes": num_classes, "input_shape": _shape(input_shape)}
+    settings = _settings(
+        {key: value for key, value in given.items() if value is not None},
+        {key: value for key, value in of_the_model.items() if value is not None},
+        config,
+    )
     raise typer.Exit(_run(settings, out, force=force, json_path=json_path, quiet=quiet))
 
 
-def _settings(flags: dict[str, Any], checkpoint: Path | None, config: Path | None) -> EvaluateConfig:
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    from codesign.errors import InputError
+
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(
+            "an input shape is three positive integers: channels, height, width",
+            got=text,
+            key="--input-shape",
+            fix="for example --input-shape 3,32,32",
+        )
+    return tuple(int(part) for part in parts)
+
+
+def _settings(flags: dict[str, Any], of_the_model: dict[str, Any], config: Path | None) -> EvaluateConfig:
     from codesign.config import load_config, make_config
     from codesign.errors import InputError
 
-    if checkpoint is not None:
+    if of_the_model:
         chosen = flags.get("models", [])
         if len(chosen) != 1:
+            flag = "--" + next(iter(of_the_model)).replace("_", "-")
             raise InputError(
-                "--checkpoint goes with exactly one model on the command line",
+                f"{flag} goes with exactly one model on the command line",
                 got=f"{len(chosen)} models",
-                key="--checkpoint",
+                key=flag,
                 fix="use a YAML file with `models: [{model: ..., checkpoint: ...}, ...]`",
             )
-        flags["models"] = [{"model": chosen[0], "checkpoint": checkpoint}]
+        flags["models"] = [{"model": chosen[0], **of_the_model}]
     if config is None and "models" not in flags:
         raise InputError(
             "name at least one model, or give --config",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codesign.cli.options import UnusedSeedOption, check_output_file
 from codesign.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,15 +22,18 @@ def report(
         typer.Argument(metavar="RUN...", help="Folders that `codesign evaluate --out` wrote, or their results.json."),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write into. [default: the run itself, if there is only one]")
+        Path | None, typer.Option(help="Folder to write into. (default: the run itself, if there is only one)")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No table and no list of files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no list of files.")] = False,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the summary rows as JSON too.")] = None,
+    seed: UnusedSeedOption = 0,
 ) -> None:
     """Write report.html, layers.csv and figures/ of one run, or of several runs side by side.
 
     Example: codesign report runs/natural runs/robust --out reports/both
     """
+    del seed
+    check_output_file(json, "--json")
     folder = _destination(runs, out)
     from codesign.evaluation.record import Record
     from codesign.report import combine, run_labels, write_comparison

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from codesign.cli.options import check_output_file
 from codesign.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def simulate(
         StrideRule, typer.Option(help="Reuse of sliding windows as in Timeloop since a12fff5, or before.")
     ] = StrideRule.CURRENT,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No tables, no warnings.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No tables, no warnings.")] = False,
     seed: Annotated[int, typer.Option(help="Accepted by every command; a simulation draws nothing at random.")] = 0,
 ) -> None:
     """Simulate mappings on accelerators: counts, cycles and energy.
@@ -71,8 +72,7 @@ def simulate(
         raise InputError(
             "the engine `timeloop` is not driven yet", key="--engine", fix="use --engine embedded; it gives its numbers"
         )
-    if json_path is not None and not json_path.absolute().parent.is_dir():
-        raise InputError("the folder of the file must exist", got=str(json_path), key="--json")
+    check_output_file(json_path, "--json")
     cases = _cases(paths)
     if len(cases) == 1:
         outcomes = [_run(*cases[0], semantics, stride_rule)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from codesign.cli.options import check_output_file
 from codesign.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def train(
     threads: Annotated[int | None, typer.Option(help="torch threads. (default torch's own choice)")] = None,
     resume: Annotated[bool | None, typer.Option(help="Continue the run in --out if there is one.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file; every flag has its key, a flag wins.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the record (model.json) here too.")] = None,
 ) -> None:
     """Train a zoo network; leaves model.safetensors and model.json with the measured accuracies in --out.
@@ -66,6 +67,7 @@ def train(
     --out runs/robust
     """
     arguments = dict(locals())  # before any other name is bound here: exactly the flags
+    check_output_file(json_file, "--json")
     flags = {key: value for key, value in arguments.items() if key not in _NO_KEYS and value is not None}
     values, lines = _read(config) if config is not None else ({}, {})
     # A flag is no longer at the line where the file has the key.

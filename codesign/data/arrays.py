@@ -102,6 +102,8 @@ def _class_names(
         raise InputError("class names must be text", got=f"{names.dtype} {names.shape}", path=path, key="class_names")
     lowest, highest = (int(labels.min()), int(labels.max())) if len(labels) else (0, -1)
     count = highest + 1 if names is None else len(names)
-    if lowest < 0 or highest >= count:
+    if lowest < 0:
+        raise InputError("labels must not be negative", got=f"{lowest}..{highest}", path=path, key=key)
+    if highest >= count:
         raise InputError(f"labels must be in 0..{max(count - 1, 0)}", got=f"{lowest}..{highest}", path=path, key=key)
     return tuple(str(i) for i in range(count)) if names is None else tuple(str(name) for name in names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -20,6 +20,7 @@ from codesign.config import EvaluateConfig, ModelChoice
 from codesign.data.datasets import load_dataset
 from codesign.data.images import ImageSet
 from codesign.data.sampling import sample
+from codesign.errors import InputError
 from codesign.evaluation.accelerators import Accelerator, load_accelerator
 from codesign.evaluation.export import TimeloopExport
 from codesign.evaluation.hardware import LayerDensities, MappedLayer, map_layers, simulate_model
@@ -38,7 +39,7 @@ from codesign.models.layers import TracedModel
 from codesign.models.loading import LoadedModel, load_model
 from codesign.models.tracing import trace
 from codesign.report import write_report
-from codesign.store import RunFolder, write_json
+from codesign.store import RunFolder, check_destination, write_json
 from codesign.workloads.lowering import DIMENSIONS
 from codesign.workloads.traffic import Fusion
 
@@ -76,14 +77,24 @@ def run_evaluation(config: EvaluateConfig, out: Path, *, force: bool, progress: 
 
     Raises:
         InputError: bad settings or files; nothing is written then.
-        InfeasibleLayerError: a layer has no legal mapping on an architecture.
+        InfeasibleLayerError: a layer has no legal mapping on an architecture; nothing is written either.
     """
+    check_destination(out, force=force)
     with _threads(config.threads):
         inputs = _read(config)
+        # Before the attacks, which take longest: a design that cannot run a layer is known at once.
+        mapped = {
+            (number, accelerator.name): _mapped(inputs, number, accelerator, progress)
+            for number in range(len(inputs.models))
+            for accelerator in inputs.accelerators
+        }
         with RunFolder(out, inputs.key, force=force) as run:
             if run.resumed:
                 progress.note("taking up the interrupted run")
-            models = tuple(_model(inputs, number, run, progress) for number in range(len(inputs.models)))
+            models = tuple(
+                _model(inputs, number, [mapped[number, a.name] for a in inputs.accelerators], run, progress)
+                for number in range(len(inputs.models))
+            )
             record = Record(
                 config=config.model_dump(mode="json"),
                 seed=config.seed,
@@ -106,24 +117,80 @@ def run_evaluation(config: EvaluateConfig, out: Path, *, force: bool, progress: 
 
 
 def _read(config: EvaluateConfig) -> _Inputs:
-    accelerators = tuple(load_accelerator(name) for name in config.architectures)
+    accelerators = _accelerators(config)
     images = load_dataset(config.data, data_dir=config.data_dir)
+    if not len(images):
+        raise InputError("a data set must hold images", got="none", key=config.data)
     if config.images is not None:
         images = sample(images, config.images)
-    models = []
-    for choice in config.models:
+    models = tuple(_loaded(config, number, images) for number in range(len(config.models)))
+    return _Inputs(config, accelerators, images, models)
+
+
+def _accelerators(config: EvaluateConfig) -> tuple[Accelerator, ...]:
+    found: dict[str, str] = {}
+    for name in config.architectures:
+        stem = Path(name).stem if name.endswith((".yaml", ".yml")) else name
+        if stem in found:
+            raise InputError(
+                "two architectures of a run must differ in name, which is that of the file",
+                got=f"{found[stem]} and {name}",
+                key="architectures",
+                fix="copy one of the files under another name",
+            )
+        found[stem] = name
+    return tuple(load_accelerator(name) for name in config.architectures)
+
+
+def _loaded(config: EvaluateConfig, number: int, images: ImageSet) -> tuple[ModelChoice, LoadedModel, TracedModel]:
+    choice = config.models[number]
+    shape = images.images.shape
+    try:
         loaded = load_model(
             choice.model,
             checkpoint=choice.checkpoint,
             num_classes=choice.num_classes,
             input_shape=choice.input_shape,
+            default_input_shape=(shape[1], shape[2], shape[3]),
         )
-        check_fit(loaded, images, choice.label)
-        models.append((choice, loaded, trace(loaded.module, loaded.input_shape, ignore=config.ignore)))
-    return _Inputs(config, accelerators, images, tuple(models))
+    except InputError as error:
+        raise _named(error, number) from error
+    check_fit(loaded, images, choice.label)
+    traced = trace(loaded.module, loaded.input_shape, ignore=config.ignore)
+    if not traced.layers:
+        raise InputError(
+            f"{choice.label} must have a layer with multiply-accumulates (convolution, linear, matrix product)",
+            got="none",
+            key=f"models[{number}]",
+        )
+    return choice, loaded, traced
 
 
-def _model(inputs: _Inputs, number: int, run: RunFolder, progress: ProgressSink) -> ModelRecord:
+def _named(error: InputError, number: int) -> InputError:
+    """The loader knows a single model, ``--model``; here it is one of a list."""
+    if error.key is None or not error.key.startswith("--model"):
+        return error
+    return InputError(
+        error.rule, got=error.got, path=error.path, line=error.line, key=f"models[{number}]", fix=error.fix
+    )
+
+
+def _mapped(inputs: _Inputs, number: int, accelerator: Accelerator, progress: ProgressSink) -> tuple[MappedLayer, ...]:
+    choice, _, traced = inputs.models[number]
+    stage = f"{choice.label}: {accelerator.name}"
+    try:
+        return map_layers(accelerator, traced.layers, lambda done: progress(stage, done, len(traced.layers)))
+    except InputError as error:
+        raise error.within(accelerator.path) from error
+
+
+def _model(
+    inputs: _Inputs,
+    number: int,
+    mapped: Sequence[tuple[MappedLayer, ...]],
+    run: RunFolder,
+    progress: ProgressSink,
+) -> ModelRecord:
     config, images = inputs.config, inputs.images
     choice, loaded, traced = inputs.models[number]
     label = choice.label
@@ -137,14 +204,9 @@ def _model(inputs: _Inputs, number: int, run: RunFolder, progress: ProgressSink)
         [row for kind in INPUT_KINDS for row in masked.statistics[kind]],
     )
     hardware: list[HardwareRecord] = []
-    for accelerator in inputs.accelerators:
-        mapped = map_layers(
-            accelerator,
-            traced.layers,
-            lambda done, name=accelerator.name: progress(f"{label}: {name}", done, len(traced.layers)),  # type: ignore[misc]
-        )
+    for accelerator, layers in zip(inputs.accelerators, mapped, strict=True):
         export = TimeloopExport(run.staging / "timeloop", accelerator, folder)
-        hardware += _hardware(accelerator, mapped, traced, masked, robustness, config, export)
+        hardware += _hardware(accelerator, layers, traced, masked, robustness, config, export)
     return ModelRecord(
         name=label,
         source=loaded.source,

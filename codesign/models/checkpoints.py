@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -103,7 +104,19 @@ def _parse_torch(path: Path) -> Mapping[str, Tensor]:
             key="--checkpoint",
             fix="save it again as torch.save(model.state_dict(), path)",
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        OSError,
+        AssertionError,
+        OverflowError,
+        struct.error,
+    ) as error:
         raise _damaged("a file that torch.save wrote", path, error) from error
     return _unnested(content, path)
 
@@ -147,7 +160,7 @@ def _unnested(content: Any, path: Path) -> Mapping[str, Tensor]:
             break
         content = nested[0]
     if not isinstance(content, Mapping) or not _is_weights(content):
-        got = f"keys {_listed(map(str, content))}" if isinstance(content, Mapping) else type(content).__name__
+        got = f"keys {_listed(map(str, content)) or 'none'}" if isinstance(content, Mapping) else type(content).__name__
         raise InputError(
             f"a checkpoint must hold a mapping of keys to tensors, directly or under {', '.join(_NESTING)}",
             got=got,

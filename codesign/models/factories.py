@@ -51,12 +51,19 @@ def build_from_factory(spec: str, num_classes: int | None) -> nn.Module:
 
 
 def _import(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise InputError(
+            "a factory is named module:factory or path/to/file.py:factory",
+            got=f"the module name {name!r}",
+            key="--model",
+            fix="for example my_package.models:build",
+        )
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except Exception as error:  # whatever a user's module does while it is imported
         raise InputError(
             f"the module {name} must be importable",
-            got=str(error),
+            got=str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}",
             key="--model",
             fix="install it, or set PYTHONPATH to its folder (the working directory is not searched by itself), "
             "or name its file: path/to/file.py:factory",

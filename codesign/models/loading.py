@@ -52,6 +52,7 @@ def load_model(
     checkpoint: Path | str | None = None,
     num_classes: int | None = None,
     input_shape: tuple[int, int, int] | None = None,
+    default_input_shape: tuple[int, int, int] | None = None,
     normalization: Normalization | None = None,
 ) -> LoadedModel:
     """Load a model by what ``--model`` and ``--checkpoint`` say.
@@ -62,14 +63,16 @@ def load_model(
         checkpoint: file with the weights. A zoo name that ships with weights needs none; a factory's network may come
             with its own weights. ``random:SEED`` asks for random weights of a zoo network and is recorded as such.
         num_classes: for a zoo network or factory that takes it; checked against the logits in every case.
-        input_shape: channels, height, width. Needed for a factory unless its network has an attribute of that name.
+        input_shape: channels, height, width. Needed for a factory unless its network has an attribute of that name or
+            there is a default.
+        default_input_shape: taken where nothing else tells a factory's; the data's, usually.
         normalization: replaces a zoo entry's; put in front of a factory's or program's network.
 
     Raises:
         InputError: unknown model, missing or unfit weights, or a network that does not map
             (2, *input_shape) to (2, classes).
     """
-    request = _Request(checkpoint, num_classes, input_shape, normalization)
+    request = _Request(checkpoint, num_classes, input_shape, default_input_shape, normalization)
     if model in ZOO:
         return _from_zoo(ZOO[model], request)
     if model.endswith(".pt2"):
@@ -93,6 +96,7 @@ class _Request:
     checkpoint: Path | str | None
     num_classes: int | None
     input_shape: tuple[int, int, int] | None
+    default_input_shape: tuple[int, int, int] | None
     normalization: Normalization | None
 
     @property
@@ -158,7 +162,7 @@ def _from_factory(spec: str, request: _Request) -> LoadedModel:
             fix="leave --checkpoint out to take the network as the factory returns it",
         )
     module = build_from_factory(spec, request.num_classes)
-    shape = request.input_shape or getattr(module, "input_shape", None)
+    shape = request.input_shape or getattr(module, "input_shape", None) or request.default_input_shape
     if shape is None:
         raise InputError(
             f"the input shape of {spec} must be known",

@@ -105,10 +105,95 @@ def test_images_of_another_shape(failing: Failing, tmp_path: Path) -> None:
         (["--arch", "missing.yaml"], "missing.yaml"),
         (["--device", "cuda:99"], "cuda:99"),
         (["--ignore", "aten.nonsense"], "aten.nonsense"),
+        (["--eps", "1e400"], "fraction"),
+        (["--device", "meta"], "meta"),
+        (["--input-shape", "3,32"], "--input-shape"),
+        (["--json", "nowhere/record.json"], "--json"),
+        (["--json", "."], "--json"),
+        (["--arch", "vector_pe_edge", "--arch", "copy/vector_pe_edge.yaml"], "copy/vector_pe_edge.yaml"),
     ],
 )
 def test_bad_settings(failing: Failing, arguments: list[str], said: str) -> None:
     assert said in failing(MODEL, "--steps", "1", "--images", "2", *arguments)
+
+
+@pytest.mark.parametrize("model", [":build", "..:build", ".a:build", "a b:build", "models.py:build:x"])
+def test_factories_that_cannot_be_named_so(failing: Failing, model: str) -> None:
+    assert "module:factory" in failing(model)
+
+
+def test_a_model_without_arithmetic(failing: Failing, tmp_path: Path) -> None:
+    file = tmp_path / "flat.py"
+    file.write_text("from torch import nn\n\n\ndef build():\n    return nn.Flatten()\n")
+    assert "multiply-accumulates" in failing(f"{file}:build", "--images", "2", "--steps", "1")
+
+
+def test_a_file_that_is_no_checkpoint(failing: Failing, tmp_path: Path) -> None:
+    for number, content in enumerate((b"junk", b"h", b"\x80\x02", b"PK\x03\x04")):
+        file = tmp_path / f"{number}.th"
+        file.write_bytes(content)
+        assert file.name in failing("resnet8_fmnist", "--checkpoint", str(file))
+
+
+def test_labels_below_zero_and_no_images(failing: Failing, tmp_path: Path) -> None:
+    file = tmp_path / "few.npz"
+    np.savez(file, x=np.zeros((2, 28, 28), np.uint8), y=np.array([-1, 3]))
+    assert "negative" in failing(MODEL, "--data", f"npz:{file}")
+    np.savez(file, x=np.zeros((0, 28, 28), np.uint8), y=np.zeros(0, np.int64))
+    assert "must hold images" in failing(MODEL, "--data", f"npz:{file}")
+
+
+def test_mistakes_in_a_design_that_only_a_layer_shows_are_found_before_the_attack(
+    failing: Failing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def attacked(*_: object, **__: object) -> None:
+        raise AssertionError("the design is to be checked first")
+
+    monkeypatch.setattr("codesign.evaluation.run.measure_robustness", attacked)
+    design = edited(tmp_path, "{target: Weights, condition_on", "{target: Weight, condition_on")
+    message = failing(MODEL, "--images", "2", "--arch", design)
+    assert "edited.yaml" in message
+    assert "Weights" in message
+
+
+def test_a_folder_that_holds_a_run_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("the destination is to be checked first")
+
+    monkeypatch.setattr("codesign.evaluation.run.load_dataset", read)
+    (tmp_path / "results.json").write_text("{}")
+    assert run(["evaluate", MODEL, "--out", str(tmp_path)]) == 2
+    assert "--force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["init", "explain depth", "energy vector_pe_edge", "doctor", "evaluate x"])
+def test_a_json_file_that_cannot_be_written_is_said_first(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run([*command.split(), "--json", "nowhere/x.json"]) == 2
+    printed = capsys.readouterr()
+    assert "--json" in printed.err
+    assert printed.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["file", "file/sub"])
+def test_init_into_a_file(place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert run(["init", str(tmp_path / place)]) == 2
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_a_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "results.json")
+
+    monkeypatch.setattr("codesign.evaluation.run.run_evaluation", full)
+    assert run(["evaluate", MODEL, "--quiet"]) == 1
+    assert capsys.readouterr().err == "codesign: error: results.json: No space left on device\n"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, FinishedRun
+from small_run import SMALL, FinishedRun
 
 from codesign.cli.app import run
 from codesign.evaluation.record import Record
