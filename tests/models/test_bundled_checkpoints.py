@@ -83,6 +83,15 @@ def test_robustness_on_the_bundled_images_agrees(loaded: LoadedModel) -> None:
     assert accuracy.fraction == pytest.approx(recorded, abs=tolerance)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_readme_states_the_recorded_counts(name: str) -> None:
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    row = next(line for line in readme.splitlines() if line.startswith(f"| `{name}`"))
+    test = record_of(name)["test"]
+    assert f"{test['clean']['correct']:,} of 10,000" in row
+    assert f"{test['pgd']['correct']:,} of 10,000" in row
+
+
 def test_natural_is_accurate_and_adversarial_is_robust() -> None:
     natural = record_of("fmnist_resnet8_natural")["test"]
     adversarial = record_of("fmnist_resnet8_adversarial")["test"]
