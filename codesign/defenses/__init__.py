@@ -1,0 +1,1 @@
+"""Methods that change a trained network so that it is harder to attack, cheaper to run, or both."""

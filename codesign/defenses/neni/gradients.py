@@ -1,0 +1,78 @@
+"""How a defended network answers an attacker who asks for gradients. The values of a forward pass never change.
+
+The method rounds and selects, which hides gradients without making a network robust; an evaluation must therefore try
+every mode and count the pointwise worst.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from codesign.defenses.neni.selection import Selector
+from codesign.errors import InputError, did_you_mean
+
+__all__ = ["GRADIENT_MODES", "GradientMode", "GradientSettings", "combine"]
+
+GradientMode = Literal[
+    "as_coded", "straight_through", "soft_mask", "bpda_exact", "bpda_approximate", "jittered_thresholds"
+]
+GRADIENT_MODES: tuple[GradientMode, ...] = get_args(GradientMode)
+
+
+@dataclass(frozen=True, slots=True)
+class GradientSettings:
+    """What stands in for the derivative of rounding and selection.
+
+    Args:
+        mode: ``as_coded`` is what autograd makes of the code; ``straight_through`` passes gradients through rounding,
+            the mask being a constant; ``soft_mask`` differentiates sigmoid((z~ - tau) / T) in place of the mask;
+            ``bpda_exact`` takes z' for z, ``bpda_approximate`` for z~ (Athalye et al., 2018, arXiv:1802.00420);
+            ``jittered_thresholds`` averages the mask over Gaussian thresholds around tau, in closed form, as a
+            constant. All but ``as_coded`` pass gradients through rounding.
+        temperature: T, in standard deviations of the layer's z~ [R].
+        jitter: standard deviation of the thresholds, in standard deviations of the layer's z~ [R].
+    """
+
+    mode: GradientMode = "as_coded"
+    temperature: float = 0.1
+    jitter: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.mode not in GRADIENT_MODES:
+            fix = did_you_mean(str(self.mode), GRADIENT_MODES)
+            raise InputError("unknown gradient mode", got=self.mode, key="gradient_mode", fix=fix)
+        for name in ("temperature", "jitter"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be above 0", got=getattr(self, name), key=f"gradient_mode.{name}")
+
+
+def combine(
+    mask: Tensor, exact: Tensor, approximate: Tensor, selector: Selector, axis: int, settings: GradientSettings
+) -> Tensor:
+    """z' = z m + z~ (1 - m), with the gradient that ``settings`` asks for."""
+    hard = torch.where(mask, exact, approximate)
+    if settings.mode in ("as_coded", "straight_through") or not hard.requires_grad:
+        return hard
+    if settings.mode == "bpda_exact":
+        return _with_gradient_of(exact, hard)
+    if settings.mode == "bpda_approximate":
+        return _with_gradient_of(approximate, hard)
+    scores = approximate.detach()
+    distance = approximate - selector.threshold(scores, axis)
+    # The unbiased standard deviation of a single value would be NaN.
+    unit = scores.flatten(1).std(dim=1, correction=0).reshape(-1, *([1] * (scores.ndim - 1))).clamp_min(1e-12)
+    if settings.mode == "soft_mask":
+        essential = torch.sigmoid(distance / (settings.temperature * unit))
+    else:
+        essential = torch.special.ndtr(distance.detach() / (settings.jitter * unit))
+    return _with_gradient_of(essential * exact + (1 - essential) * approximate, hard)
+
+
+def _with_gradient_of(stand_in: Tensor, value: Tensor) -> Tensor:
+    """``value``, exactly, with the gradient of ``stand_in``."""
+    return value.detach() + (stand_in - stand_in.detach())
