@@ -184,7 +184,7 @@ def _run(settings: EvaluateConfig, out: Path, *, force: bool, json_path: Path | 
         return 3
     if json_path is not None:
         write_json(json_path, record.to_json())
-    console.print(terminal_table(record))
+    console.print(terminal_table(record, console.width))
     for note in footnotes(record):
         console.print(note, style="dim", markup=False, highlight=False)
     console.print(f"report: {out / 'report.html'}", highlight=False)

@@ -59,7 +59,7 @@ def _show(record: Record) -> None:
     from codesign.report.tables import footnotes, terminal_table
 
     console = Console()
-    console.print(terminal_table(record))
+    console.print(terminal_table(record, console.width))
     for note in footnotes(record):
         console.print(note, style="dim", markup=False, highlight=False)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -159,17 +159,24 @@ def footnotes(record: Record) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def terminal_table(record: Record) -> Table:
-    """The summary for ``rich.console.Console.print``, fit for 80 columns; names are never read as markup.
+# What a narrower terminal does without, in this order, before a name or a number is cut.
+_DISPENSABLE = ("area mm²", "gated %", "skipped %", "latency ms")
+_NAME_WIDTH = 13
+
+
+def terminal_table(record: Record, width: int = 80) -> Table:
+    """The summary for ``rich.console.Console.print``, fit for ``width`` columns; names are never read as markup.
 
     One row per architecture under the name of its model, one line per input kind. Cycles, MACs and utilisation are left
-    to the other forms. Print ``footnotes`` below it.
+    to the other forms, and below 80 columns area, gated, skipped and latency too. Print ``footnotes`` below it.
     """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    columns = [column for column in SUMMARY_COLUMNS if column.terminal]
+    from codesign.report.terminal import Name
+
+    columns = _fitting([column for column in SUMMARY_COLUMNS if column.terminal], summary_rows(record), width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     table.add_column("model and\narchitecture", overflow="fold")
     for column in columns:
@@ -177,15 +184,30 @@ def terminal_table(record: Record) -> Table:
             column.heading.replace(" ", "\n", 1), justify="right" if column.numeric else "left", no_wrap=True
         )
     for model in record.models:
-        table.add_row(Text(model.name, style="bold"))
+        table.add_row(Name(model.name, style="bold"))
         groups: dict[str, list[SummaryRow]] = {}
         for entry in model.hardware:
             groups.setdefault(entry.architecture, []).append(_summary_row(model, entry))
         for architecture, rows in groups.items():
             cells = (Text("\n".join(column.text(row) for row in rows)) for column in columns)
-            table.add_row(Text(architecture), *cells)
+            table.add_row(Name(architecture), *cells)
         table.add_section()
     return table
+
+
+def _fitting(columns: Sequence[Column], rows: Sequence[SummaryRow], width: int) -> list[Column]:
+    """The columns that fit beside a column of names."""
+
+    def taken(column: Column) -> int:
+        heading = max(column.heading.split(" ", 1), key=len)
+        return 1 + max(len(heading), *(len(column.text(row)) for row in rows)) if rows else 0
+
+    left = list(columns)
+    for heading in _DISPENSABLE:
+        if _NAME_WIDTH + 2 + sum(taken(column) for column in left) <= width:
+            break
+        left = [column for column in left if column.heading != heading]
+    return left
 
 
 def markdown_table(record: Record) -> str:

@@ -14,14 +14,43 @@ from rich.console import Console
 from codesign.evaluation.record import Record
 from codesign.report import layers_csv, markdown_table, summary_rows, terminal_table
 from codesign.report.tables import SUMMARY_COLUMNS, footnotes, write_summary_json
+from codesign.report.terminal import Name
 
 Maker = Callable[..., Record]
 
 
 def printed(record: Record, width: int) -> str:
     console = Console(file=StringIO(), width=width, color_system=None)
-    console.print(terminal_table(record))
+    console.print(terminal_table(record, width))
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 100, 200])
+def test_no_name_and_no_number_is_cut_at_any_width(record: Record, width: int) -> None:
+    text = printed(record, width)
+    assert "…" not in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+    squeezed = "".join(line[: text.splitlines()[2].find("inputs")].strip() for line in text.splitlines()[4:])
+    for model in record.models:
+        assert model.name in squeezed
+        assert all(entry.architecture in squeezed for entry in model.hardware)
+    for row in summary_rows(record):
+        assert SUMMARY_COLUMNS[3].text(row) in text
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "lines"),
+    [
+        ("systolic_weight_stationary", 26, ["systolic_weight_stationary"]),
+        ("systolic_weight_stationary", 16, ["systolic_weight_", "stationary"]),
+        ("systolic_weight_stationary", 5, ["systolic_", "weight_", "stationary"]),
+        ("my_models.py:build", 13, ["my_models.py:", "build"]),
+        ("[red]x", 3, ["[red]x"]),
+        ("", 3, [""]),
+    ],
+)
+def test_names_break_between_their_words(name: str, width: int, lines: list[str]) -> None:
+    assert Name(name).lines(width) == lines
 
 
 def test_summary_rows_are_the_totals_of_the_record(record: Record) -> None:
