@@ -59,7 +59,8 @@ class ComputeActivity:
     """Computes over all units.
 
     ``kept_away_by_gating`` and ``kept_away_by_skipping`` never reach the compute level, since a storage level gates or
-    skips their operand; they are in none of the fates.
+    skips their operand; they are in none of the fates. ``idle`` of those that gating keeps away take their cycle all
+    the same (an output mask that only gates saves no time).
     """
 
     algorithmic: int
@@ -67,6 +68,7 @@ class ComputeActivity:
     average_replication: float
     kept_away_by_gating: int = 0
     kept_away_by_skipping: int = 0
+    idle: int = 0
 
 
 def dense_activity(accesses: Accesses) -> Activity:

@@ -17,10 +17,11 @@ from codesign.accelerator.model.hypergeometric import (
     empty_probability,
     occupancy_probabilities,
 )
-from codesign.accelerator.spec.density import Banded, FixedStructured
+from codesign.accelerator.spec.density import Banded, FixedStructured, Hypergeometric
 from codesign.accelerator.spec.problem import Problem
+from codesign.errors import InputError
 
-__all__ = ["DensityModel", "Occupancies", "density_models"]
+__all__ = ["DensityModel", "Occupancies", "density_model", "density_models"]
 
 
 class Occupancies(NamedTuple):
@@ -138,13 +139,22 @@ def density_models(problem: Problem, *, compat: bool) -> tuple[DensityModel, ...
     Raises:
         InputError: a banded density on a tensor that is no square matrix.
     """
-    models: list[DensityModel] = []
-    for dataspace, density in zip(problem.dataspaces, problem.densities, strict=True):
+    return tuple(density_model(problem, index, compat=compat) for index in range(len(problem.dataspaces)))
+
+
+def density_model(problem: Problem, dataspace_id: int, *, compat: bool) -> DensityModel:
+    """The model of one dataspace; arguments and errors as of ``density_models``."""
+    dataspace, density = problem.dataspaces[dataspace_id], problem.densities[dataspace_id]
+    if isinstance(density, FixedStructured):
+        return _FixedModel(density.density)
+    if isinstance(density, Banded):
+        return BandedModel.of(dataspace, problem, density.band_width, compat=compat)
+    if isinstance(density, Hypergeometric):
         words = problem.tensor_size(dataspace)
-        if isinstance(density, FixedStructured):
-            models.append(_FixedModel(density.density))
-        elif isinstance(density, Banded):
-            models.append(BandedModel.of(dataspace, problem, density.band_width, compat=compat))
-        else:
-            models.append(_HypergeometricModel(words, ceil(density.density * words), compat))
-    return tuple(models)
+        return _HypergeometricModel(words, ceil(density.density * words), compat)
+    raise InputError(
+        f"not modelled here: the density of {dataspace.name}",
+        got=repr(density),
+        key=f"problem.instance.densities.{dataspace.name}",
+        fix="actual data needs clean semantics; N:M and vector structure are for the mask over Outputs",
+    )

@@ -11,11 +11,12 @@ from codesign.accelerator.model.activity import Activity, ComputeActivity, dense
 from codesign.accelerator.model.area import total_area_um2
 from codesign.accelerator.model.energy import Prices, access_energy_pJ, compute_energy_pJ, leakage_pJ
 from codesign.accelerator.model.legality import Demand, check_compute, check_levels, dense_demands
+from codesign.accelerator.model.masked_pass import needs_masks, run_masked
 from codesign.accelerator.model.nest import Nest, build_nest
 from codesign.accelerator.model.nest_analysis import analyse
 from codesign.accelerator.model.network import network_energy_pJ, networks_cost
 from codesign.accelerator.model.performance import LevelCycles, compute_cycles, level_cycles
-from codesign.accelerator.model.sparse_pass import run_sparse
+from codesign.accelerator.model.sparse_pass import SparseOutcome, run_sparse
 from codesign.accelerator.model.traffic import StrideRule
 from codesign.accelerator.model.visits import operations
 from codesign.accelerator.result import ComputeStats, DataspaceStats, Infeasible, LevelStats, Result
@@ -95,9 +96,14 @@ def evaluate(
     activities = tuple(tuple(dense_activity(tile) for tile in row) for row in accesses)
     prices, warnings = Prices(energy), tuple[str, ...]()
     if sparse:
-        outcome = run_sparse(
-            architecture, problem, mapping, nest, accesses, computes, sparse, prices, compat=semantics == "compat"
-        )
+        outcome: SparseOutcome | Infeasible
+        if semantics == "clean" and needs_masks(problem, sparse):
+            masked = run_masked(architecture, problem, mapping, nest, accesses, computes, sparse, prices)
+            outcome = masked if isinstance(masked, Infeasible) else masked.outcome
+        else:
+            outcome = run_sparse(
+                architecture, problem, mapping, nest, accesses, computes, sparse, prices, compat=semantics == "compat"
+            )
         if isinstance(outcome, Infeasible):
             return outcome
         activities, computes, warnings = outcome.activities, outcome.computes, outcome.warnings

@@ -14,7 +14,7 @@ from codesign.accelerator.model.metadata import Occupied, Units, tile_metadata
 from codesign.accelerator.spec.problem import Dataspace
 from codesign.errors import InputError
 
-__all__ = ["TileSparsity", "tile_sparsity"]
+__all__ = ["TileSparsity", "tile_sparsity", "vector_ratio"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ _FEW_BLOCKS = {
 }
 
 
-def _vector_ratio(
-    layout: Layout, words: int, density: float, block: int, occupancies: Occupancies, compat: bool
+def vector_ratio(
+    layout: Layout, words: int, density: float, block: int, occupancies: Occupancies, *, compat: bool
 ) -> float:
     """Vector accesses of a compressed tile over those that its expected words would need."""
     if not layout.compressed or block == 1 or not 0 < density < 1:
@@ -112,7 +112,7 @@ def tile_sparsity(
         average_replication=tile.replication * share,
         capacity_words=model.most(ranks) if packed else tile.size,
         metadata_bits=_bits(layout, tile_metadata(layout, dataspace, model, words, [model.most(ranks)])),
-        vector_ratio=_vector_ratio(layout, words, expected / words, block, occupancies, compat),
+        vector_ratio=vector_ratio(layout, words, expected / words, block, occupancies, compat=compat),
     )
 
 

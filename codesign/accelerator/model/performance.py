@@ -28,7 +28,7 @@ def compute_cycles(nest: Nest, computes: ComputeActivity) -> int:
         return nest.temporal_steps
     if computes.average_replication == 0:
         return 0
-    return ceil(computes.fates.spent / computes.average_replication)
+    return ceil((computes.fates.spent + computes.idle) / computes.average_replication)
 
 
 def level_cycles(

@@ -12,8 +12,14 @@ from codesign.errors import InputError, did_you_mean
 __all__ = ["check_sparse"]
 
 
-def check_sparse(sparse: SparseOptimizations, architecture: Architecture, problem: Problem) -> None:
-    """Raise InputError unless all names exist and the combination is one that is modelled."""
+def check_sparse(
+    sparse: SparseOptimizations, architecture: Architecture, problem: Problem, *, output_masks: bool = False
+) -> None:
+    """Raise InputError unless all names exist and the combination is one that is modelled.
+
+    Args:
+        output_masks: savings may wait for the mask of the tensor that is written.
+    """
     levels = [storage.name for storage in architecture.storage]
     dataspaces = [dataspace.name for dataspace in problem.dataspaces]
     written = {dataspace.name for dataspace in problem.dataspaces if dataspace.read_write}
@@ -26,6 +32,8 @@ def check_sparse(sparse: SparseOptimizations, architecture: Architecture, proble
         )
     for optimization in sparse.compute:
         _known(optimization.level, [architecture.compute.name], "compute_optimization", "the compute level")
+        if optimization.on == "outputs" and not output_masks:
+            raise _written(optimization.kind + " of masked outputs", f"{optimization.level}.compute_optimization")
     for entry in sparse.levels:
         _known(entry.level, levels, "sparse_optimizations", "a storage level")
         for form in entry.formats:
@@ -33,13 +41,17 @@ def check_sparse(sparse: SparseOptimizations, architecture: Architecture, proble
         for option in (option for action in entry.actions for option in action.options):
             for name in (option.target, *option.condition_on):
                 _known(name, dataspaces, f"{entry.level}.action_optimization", "a dataspace of the problem")
-            if not written.isdisjoint(option.condition_on):
-                raise InputError(
-                    "not modelled: a saving that waits for a tensor that is being written",
-                    got=f"condition_on {list(option.condition_on)}",
-                    key=f"{entry.level}.action_optimization",
-                    fix="make it wait for read-only tensors; the real program aborts on this as well",
-                )
+            if not output_masks and not written.isdisjoint(option.condition_on):
+                raise _written(f"condition_on {list(option.condition_on)}", f"{entry.level}.action_optimization")
+
+
+def _written(got: str, key: str) -> InputError:
+    return InputError(
+        "not modelled: a saving that waits for a tensor that is being written",
+        got=got,
+        key=key,
+        fix="use clean semantics; the real program aborts on this",
+    )
 
 
 def _known(name: str, names: Sequence[str], key: str, what: str) -> None:

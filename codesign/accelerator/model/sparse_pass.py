@@ -24,7 +24,7 @@ from codesign.accelerator.spec.mapping import Mapping
 from codesign.accelerator.spec.problem import Problem
 from codesign.accelerator.spec.sparse import SparseOptimizations, TensorFormat
 
-__all__ = ["SparseOutcome", "run_sparse"]
+__all__ = ["SparseOutcome", "find_layouts", "run_sparse"]
 
 _Rows = Sequence[Sequence[Accesses]]
 _Loops = tuple[tuple[CompleteLoop, ...], ...]
@@ -99,6 +99,30 @@ def _tiles(
     sparse: SparseOptimizations,
     compat: bool,
 ) -> dict[int, TileSparsity] | Infeasible:
+    layouts = find_layouts(index, architecture, problem, nest, loops, accesses, sparse)
+    if isinstance(layouts, Infeasible):
+        return layouts
+    found = {}
+    for level, layout in layouts.items():
+        tile = accesses[level][index]
+        parent = layouts[tile.parent] if tile.parent is not None else None
+        block = architecture.storage[level].block_size
+        found[level] = tile_sparsity(
+            tile, nest.extents(level), problem.dataspaces[index], model, layout, parent, block, compat
+        )
+    return found
+
+
+def find_layouts(
+    index: int,
+    architecture: Architecture,
+    problem: Problem,
+    nest: Nest,
+    loops: _Loops,
+    accesses: _Rows,
+    sparse: SparseOptimizations,
+) -> dict[int, Layout] | Infeasible:
+    """How every level that holds a dataspace lays it out; infeasible if the mapping needs more ranks than given."""
     dataspace = problem.dataspaces[index]
     held = [level for level, row in enumerate(accesses) if row[index].size]
     layouts: dict[int, Layout] = {}
@@ -121,14 +145,7 @@ def _tiles(
             )
         except RanksExceededError:
             return _ranks_exceeded(architecture.storage[level].name, dataspace.name, form)
-    found = {}
-    for level in held:
-        tile = accesses[level][index]
-        parent = layouts[tile.parent] if tile.parent is not None else None
-        extents = nest.extents(level)
-        block = architecture.storage[level].block_size
-        found[level] = tile_sparsity(tile, extents, dataspace, model, layouts[level], parent, block, compat)
-    return found
+    return layouts
 
 
 def _format(level: str, dataspace: str, sparse: SparseOptimizations) -> TensorFormat | None:

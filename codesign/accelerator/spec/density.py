@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DENSE", "Banded", "Density", "FixedStructured", "Hypergeometric"]
+from codesign.accelerator.spec.actual_data import ActualData
+
+__all__ = ["DENSE", "ActualData", "Banded", "Density", "FixedStructured", "Hypergeometric", "StructuredNM", "Vectors"]
 
 
 def _check_share(kind: str, density: float) -> None:
@@ -45,6 +47,45 @@ class Banded:
             raise ValueError(f"Banded: band_width must not be negative (got {self.band_width!r})")
 
 
-Density = FixedStructured | Hypergeometric | Banded
+@dataclass(frozen=True, slots=True)
+class StructuredNM:
+    """N:M structure: of every ``m`` consecutive words along a rank exactly ``n`` are ones, at random places.
+
+    Groups are independent of each other. ``rank`` is the rank of the dataspace (for Outputs that of the channels).
+    """
+
+    n: int
+    m: int
+    rank: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.n <= self.m or self.m < 1:
+            raise ValueError(f"StructuredNM: 0 <= n <= m and m >= 1 are needed (got {self.n}:{self.m})")
+        if self.rank < 0:
+            raise ValueError(f"StructuredNM: rank must not be negative (got {self.rank!r})")
+
+    @property
+    def density(self) -> float:
+        """Share of ones."""
+        return self.n / self.m
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Groups of ``length`` consecutive words along a rank are ones or zeros together, at random places."""
+
+    density: float
+    length: int
+    rank: int
+
+    def __post_init__(self) -> None:
+        _check_share("Vectors", self.density)
+        if self.length < 1 or self.rank < 0:
+            raise ValueError(
+                f"Vectors: length must be at least 1 and rank not negative (got {self.length}, {self.rank})"
+            )
+
+
+Density = FixedStructured | Hypergeometric | Banded | ActualData | StructuredNM | Vectors
 
 DENSE = FixedStructured(1.0)

@@ -228,8 +228,22 @@ GLOSSARY: tuple[Entry, ...] = (
     *_section(
         "density",
         ("density", "0 to 1", "required", "Share of nonzeros."),
-        ("distribution", "fixed_structured, hypergeometric or banded", "required", "How the nonzeros lie."),
+        (
+            "distribution",
+            "fixed_structured, hypergeometric, banded, actual_data, n_m_structured or vector",
+            "required",
+            "How the nonzeros lie; the last three are not in the real program.",
+        ),
         ("band_width", "diagonals", "0", "banded: diagonals on either side of the main one."),
+        ("file", "path", "required", "actual_data: a mask folder, .npz or .npy, relative to this file."),
+        ("tensor", "text", "the only one", "actual_data: name of the tensor in the file."),
+        ("sample_axis", "true or false", "false", "actual_data: the first axis of an array is that of the samples."),
+        ("axes", "dimensions", "the order of the ranks", "actual_data: for each axis, a dimension of its rank."),
+        ("padding", "mapping dimension: [before, after]", "none", "actual_data: zeros around the mask along a rank."),
+        ("n", "integer", "required", "n_m_structured: ones in each group."),
+        ("m", "integer", "required", "n_m_structured: words of a group."),
+        ("length", "words", "required", "vector: words that are ones or zeros together."),
+        ("rank", "dimension", "required", "n_m_structured, vector: the rank that groups lie along."),
         ("workload_tensor_size", "words", "the real size", "Read past, as in the real program."),
     ),
     *_section(
@@ -268,7 +282,12 @@ GLOSSARY: tuple[Entry, ...] = (
     ),
     *_section(
         "compute_optimization",
-        ("type", "gating or skipping", "required", "What happens to a compute with a zero operand."),
+        (
+            "type",
+            "gating or skipping; gate_on_masked_output or skip_on_masked_output",
+            "required",
+            "What happens to a compute with a zero operand, or of an output that its mask leaves out.",
+        ),
     ),
     *_section(
         "components",

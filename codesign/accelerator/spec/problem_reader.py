@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from codesign.accelerator.spec.density import DENSE, Banded, Density, FixedStructured, Hypergeometric
+from codesign.accelerator.spec.density import DENSE, ActualData, Banded, Density, FixedStructured, Hypergeometric
 from codesign.accelerator.spec.document import check_version
 from codesign.accelerator.spec.expressions import evaluate
 from codesign.accelerator.spec.glossary import keys
+from codesign.accelerator.spec.mask_reader import read_actual_data, read_structured_nm, read_vectors
 from codesign.accelerator.spec.nodes import Node
 from codesign.accelerator.spec.problem import Dataspace, Problem, Term
-from codesign.errors import did_you_mean
+from codesign.errors import InputError, did_you_mean
 
 __all__ = ["LARGEST_BOUND", "read_problem"]
+
+_BEYOND: Mapping[str, Callable[[Node, Dataspace, Sequence[str]], Density]] = {
+    "actual_data": read_actual_data,
+    "n_m_structured": read_structured_nm,
+    "vector": read_vectors,
+}
 
 LARGEST_BOUND = 2**31 - 1
 """Largest bound or coefficient: the real program reads them as 32-bit integers."""
@@ -42,7 +49,7 @@ def read_problem(section: Node, variables: Mapping[str, object]) -> Problem:
         dimensions=dimensions,
         bounds=bounds,
         dataspaces=dataspaces,
-        densities=_densities(instance, [dataspace.name for dataspace in dataspaces]),
+        densities=_densities(instance, dataspaces, dimensions, bounds),
     )
 
 
@@ -158,22 +165,35 @@ def _term(parts: Sequence[Node], place: Node, dimensions: Sequence[str], coeffic
     return Term(dimensions.index(name), coefficients[coefficient])
 
 
-def _densities(instance: Node, dataspaces: Sequence[str]) -> tuple[Density, ...]:
+def _densities(
+    instance: Node, dataspaces: Sequence[Dataspace], dimensions: Sequence[str], bounds: Sequence[int]
+) -> tuple[Density, ...]:
     entries = instance.mapping("instance")
     common = entries.get("commonDensity")
     if common is not None and common.value is not None:
-        return (_density(common),) * len(dataspaces)
+        return tuple(_density(common, dataspace, dimensions) for dataspace in dataspaces)
     table = entries.get("densities")
     if table is None:
         return (DENSE,) * len(dataspaces)
     given = table.mapping("densities")
+    names = [dataspace.name for dataspace in dataspaces]
     for name, node in given.items():
-        if name not in dataspaces:
-            raise node.error("a density must be of a data space", got=name, fix=did_you_mean(name, dataspaces))
-    return tuple(_density(given[name]) if name in given else DENSE for name in dataspaces)
+        if name not in names:
+            raise node.error("a density must be of a data space", got=name, fix=did_you_mean(name, names))
+    found: list[Density] = []
+    for dataspace in dataspaces:
+        density = _density(given[dataspace.name], dataspace, dimensions) if dataspace.name in given else DENSE
+        if isinstance(density, ActualData):
+            box = dataspace.tile([0] * len(bounds), [bound - 1 for bound in bounds])
+            try:
+                density.check_fit(dataspace.name, [high - low for low, high in box])
+            except InputError as error:
+                raise given[dataspace.name].error(error.rule, got=error.got, fix=error.fix) from error
+        found.append(density)
+    return tuple(found)
 
 
-def _density(node: Node) -> Density:
+def _density(node: Node, dataspace: Dataspace, dimensions: Sequence[str]) -> Density:
     """A number, which is fixed_structured, or a mapping with its distribution."""
     if not node.is_mapping:
         return FixedStructured(_share(node))
@@ -190,8 +210,10 @@ def _density(node: Node) -> Density:
         return FixedStructured(_share(node.required("density", "a density")))
     if name == "hypergeometric":
         return Hypergeometric(_share(node.required("density", "a density")))
-    known = ("fixed_structured", "hypergeometric", "banded")
-    raise kind.error("the distribution must be one that the real program has", got=name, fix=did_you_mean(name, known))
+    if name in _BEYOND:
+        return _BEYOND[name](node, dataspace, dimensions)
+    known = ("fixed_structured", "hypergeometric", "banded", *_BEYOND)
+    raise kind.error("there is no such distribution", got=name, fix=did_you_mean(name, known))
 
 
 def _share(node: Node) -> float:

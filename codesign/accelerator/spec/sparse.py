@@ -66,10 +66,15 @@ class LevelSparsity:
 
 @dataclass(frozen=True, slots=True)
 class ComputeOptimization:
-    """Gating or skipping at the compute level itself (on a zero or misaligned operand)."""
+    """Gating or skipping at the compute level itself.
+
+    ``on``: on a zero or misaligned operand, or (beyond the real program) on an output that the mask over Outputs leaves
+    out.
+    """
 
     level: str
     kind: Saving
+    on: Literal["operands", "outputs"] = "operands"
 
 
 @dataclass(frozen=True, slots=True)

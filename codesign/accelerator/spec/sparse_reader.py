@@ -32,6 +32,10 @@ _COMPUTE_KINDS: Mapping[str, Literal["gating", "skipping"]] = {
     "gate_on_zero_operand": "gating",
     "skip_on_not_aligned_operands": "skipping",
 }
+_OUTPUT_KINDS: Mapping[str, Literal["gating", "skipping"]] = {
+    "gate_on_masked_output": "gating",
+    "skip_on_masked_output": "skipping",
+}
 _UNCOMPRESSED = ("UOP", "UB")
 
 
@@ -216,9 +220,11 @@ def _compute(site: Site, node: Node | None) -> list[ComputeOptimization]:
         entry.only(keys("compute_optimization"), "a compute optimisation")
         place = entry.required("type", "a compute optimisation")
         for name in place.texts("the type"):
-            if name not in _COMPUTE_KINDS:
-                raise place.error(
-                    "the type must be gating or skipping", got=name, fix=did_you_mean(name, _COMPUTE_KINDS)
-                )
-            found.append(ComputeOptimization(site.name, _COMPUTE_KINDS[name]))
+            if name in _OUTPUT_KINDS:
+                found.append(ComputeOptimization(site.name, _OUTPUT_KINDS[name], on="outputs"))
+            elif name in _COMPUTE_KINDS:
+                found.append(ComputeOptimization(site.name, _COMPUTE_KINDS[name]))
+            else:
+                known = (*_COMPUTE_KINDS, *_OUTPUT_KINDS)
+                raise place.error("the type must be gating or skipping", got=name, fix=did_you_mean(name, known))
     return found

@@ -9,10 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from codesign.accelerator.spec.architecture import Architecture
-from codesign.accelerator.spec.density import DENSE, Banded, Density, Hypergeometric
+from codesign.accelerator.spec.density import (
+    DENSE,
+    ActualData,
+    Banded,
+    Density,
+    Hypergeometric,
+    StructuredNM,
+    Vectors,
+)
 from codesign.accelerator.spec.energy_table import EnergyTable, Provenance
 from codesign.accelerator.spec.mapping import LevelMapping, Loop, Mapping
-from codesign.accelerator.spec.problem import Problem, Term
+from codesign.accelerator.spec.problem import Dataspace, Problem, Term
 from codesign.accelerator.spec.yaml_text import name_text, quoted
 
 __all__ = ["energy_table_to_yaml", "mapping_to_yaml", "problem_to_yaml"]
@@ -122,14 +130,43 @@ def _densities(problem: Problem) -> Iterator[str]:
         yield "    densities:"
     for dataspace, density in pairs:
         if density != DENSE:
-            yield f"      {name_text(dataspace.name)}: {_density(density)}"
+            yield f"      {name_text(dataspace.name)}: {_density(density, dataspace, problem.dimensions)}"
 
 
-def _density(density: Density) -> str:
+def _density(density: Density, dataspace: Dataspace, dimensions: Sequence[str]) -> str:
     if isinstance(density, Banded):
         return f"{{distribution: banded, density: 1.0, band_width: {density.band_width}}}"
+    if isinstance(density, ActualData):
+        return _actual(density, dataspace, dimensions)
+    if isinstance(density, StructuredNM):
+        rank = _rank_name(dataspace, density.rank, dimensions)
+        return f"{{distribution: n_m_structured, n: {density.n}, m: {density.m}, rank: {rank}}}"
+    if isinstance(density, Vectors):
+        rank = _rank_name(dataspace, density.rank, dimensions)
+        return f"{{distribution: vector, density: {density.density!r}, length: {density.length}, rank: {rank}}}"
     kind = "hypergeometric" if isinstance(density, Hypergeometric) else "fixed_structured"
     return f"{{distribution: {kind}, density: {density.density!r}}}"
+
+
+def _rank_name(dataspace: Dataspace, rank: int, dimensions: Sequence[str]) -> str:
+    return name_text(dimensions[dataspace.ranks[rank][0].dimension])
+
+
+def _actual(data: ActualData, dataspace: Dataspace, dimensions: Sequence[str]) -> str:
+    """A reference to the file that the mask came from."""
+    if data.source is None:
+        raise ValueError(f"problem_to_yaml: the mask of {dataspace.name} is not from a file (got {data!r})")
+    parts = ["distribution: actual_data", f"file: {quoted(str(data.source.path.resolve()))}"]
+    parts += [] if data.source.tensor is None else [f"tensor: {quoted(data.source.tensor)}"]
+    parts += [] if data.source.path.is_dir() else [f"sample_axis: {str(data.varies).lower()}"]
+    parts.append(f"axes: [{', '.join(_rank_name(dataspace, rank, dimensions) for rank in data.ranks)}]")
+    sides = [
+        f"{_rank_name(dataspace, rank, dimensions)}: [{low}, {high}]"
+        for rank, (low, high) in enumerate(data.padding)
+        if (low, high) != (0, 0)
+    ]
+    parts += [f"padding: {{{', '.join(sides)}}}"] if sides else []
+    return f"{{{', '.join(parts)}}}"
 
 
 def _directive(target: str, kind: str, loops: Sequence[Loop], problem: Problem) -> list[str]:

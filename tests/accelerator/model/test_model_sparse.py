@@ -315,7 +315,9 @@ def test_bad_input_names_what_is_wrong():
     with pytest.raises(InputError, match="dataspace of the problem"):
         run(case, SparseOptimizations((saving("gating", "buffer", "A", "C"),)))
     with pytest.raises(InputError, match="being written"):
-        run(case, SparseOptimizations((saving("gating", "buffer", "A", "Z"),)))
+        run(case, SparseOptimizations((saving("gating", "buffer", "A", "Z"),)), "compat")
+    with pytest.raises(InputError, match="being written"):
+        run(case, SparseOptimizations(compute=(ComputeOptimization("mac", "gating", on="outputs"),)), "compat")
     with pytest.raises(InputError, match="the compute level"):
         run(case, SparseOptimizations(compute=(ComputeOptimization("macs", "gating"),)))
     with pytest.raises(InputError, match="dataspace of the problem"):
