@@ -10,7 +10,7 @@ from codesign.accelerator.mapper.cost import CostModel
 from codesign.accelerator.mapper.kernel import evaluate_rows
 from codesign.accelerator.mapper.nest import Batch, BoolArray, FloatArray
 from codesign.accelerator.mapper.space import MapSpace
-from codesign.accelerator.mapper.tables import tables_of
+from codesign.accelerator.mapper.tables import capacities, tables_of
 from codesign.accelerator.mapper.task import Task
 from codesign.accelerator.model.network import networks_cost
 
@@ -56,11 +56,13 @@ class BatchEvaluator:
         self.cost = CostModel(task.architecture, task.problem, task.energy, min_parallelism=parallelism)
         self.tables = tables_of(task, self.space, self.cost)
         self.inexact = why_inexact(task)
+        self.capacity = capacities(task.architecture)
 
     def __call__(self, batch: Batch) -> BatchResult:
         """Energy and cycles of every mapping of a batch."""
         energy_pJ, cycles = np.empty(len(batch)), np.empty(len(batch))
-        evaluate_rows(self.tables, batch.factors, batch.order, batch.keep, energy_pJ, cycles)
+        tables = self.tables
+        evaluate_rows(tables.integers, tables.numbers, batch.factors, batch.order, batch.keep, energy_pJ, cycles)
         legal = energy_pJ >= 0
         energy_pJ[~legal] = cycles[~legal] = np.nan
         return BatchResult(energy_pJ, cycles, legal, legal & (not self.inexact))

@@ -147,7 +147,7 @@ def search_mapping(
     """
     begin = time.monotonic()
     evaluator = BatchEvaluator(task)
-    base = smallest(evaluator.space, evaluator.tables.capacity.tolist())
+    base = smallest(evaluator.space, evaluator.capacity)
     if isinstance(base, Infeasible):
         return base
     choices = choices_of(evaluator.space)

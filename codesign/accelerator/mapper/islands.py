@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from codesign.accelerator.mapper import layout as at
 from codesign.accelerator.mapper.batch import BatchEvaluator
 from codesign.accelerator.mapper.compiled import compiled
-from codesign.accelerator.mapper.kernel import Scratch, objective, score, scratch_of
+from codesign.accelerator.mapper.kernel import objective, score
 from codesign.accelerator.mapper.moves import (
     Choices,
     RandomState,
@@ -24,7 +25,6 @@ from codesign.accelerator.mapper.moves import (
     unit,
 )
 from codesign.accelerator.mapper.nest import Batch, BoolArray, FloatArray, IntArray
-from codesign.accelerator.mapper.tables import Tables
 
 __all__ = ["Island"]
 
@@ -52,79 +52,106 @@ class _State(NamedTuple):
     value: FloatArray
     """(1,) of the current mapping."""
     tally: IntArray
-    """(3,) evaluated, legal among them, steps of the cycle."""
+    """(4,) tried, legal among them, steps of all cycles, random starts left to try (-1: a cycle is under way)."""
 
 
 @compiled
-def _remember(p: _State, which: int, value: float) -> None:
+def _remember(state: _State, which: int, value: float) -> None:
     """Put a mapping into the pool if it is better than the worst one there and its value is new."""
     worst = 0
-    for index in range(p.pool_value.shape[0]):
-        if abs(p.pool_value[index] - value) < 1e-12:
+    for index in range(state.pool_value.shape[0]):
+        if abs(state.pool_value[index] - value) < 1e-12:
             return
-        if p.pool_value[index] > p.pool_value[worst]:
+        if state.pool_value[index] > state.pool_value[worst]:
             worst = index
-    if value < p.pool_value[worst]:
-        p.pool_value[worst] = value
-        p.pool_factors[worst] = p.factors[which]
-        p.pool_order[worst] = p.order[which]
-        p.pool_keep[worst] = p.keep[which]
+    if value < state.pool_value[worst]:
+        state.pool_value[worst] = value
+        state.pool_factors[worst] = state.factors[which]
+        state.pool_order[worst] = state.order[which]
+        state.pool_keep[worst] = state.keep[which]
 
 
 @compiled
-def _try(t: Tables, p: _State, s: Scratch, which: int, energy_weight: float, cycles_weight: float) -> float:
-    energy_pJ, cycles = score(t, p.factors[which], p.order[which], p.keep[which], s)
-    value = objective(energy_pJ, cycles, energy_weight, cycles_weight)
-    p.tally[0] += 1
+def _try(
+    t: IntArray, p: FloatArray, w: IntArray, x: FloatArray, state: _State, which: int, energy: float, cycles: float
+) -> float:
+    """Score the current (0) or the tried (1) mapping; ``energy`` and ``cycles`` are the objective's exponents."""
+    found = score(t, p, w, x, state.factors[which], state.order[which], state.keep[which])
+    value = objective(found[0], found[1], energy, cycles)
+    state.tally[0] += 1
     if np.isfinite(value):
-        p.tally[1] += 1
-        _remember(p, which, value)
+        state.tally[1] += 1
+        _remember(state, which, value)
     return value
 
 
 @compiled
-def _start_cycle(t: Tables, c: Choices, p: _State, s: Scratch, energy_weight: float, cycles_weight: float) -> None:
-    """A random legal mapping, or one of the pool."""
-    if unit(p.random) < _FRESH or not np.isfinite(p.pool_value.min()):
-        for _ in range(_DRAWS):
-            if draw_mapping(t, c, p.factors[0], p.order[0], p.keep[0], p.random):
-                p.value[0] = _try(t, p, s, 0, energy_weight, cycles_weight)
-                if np.isfinite(p.value[0]):
-                    return
-            else:
-                p.tally[0] += 1
-    best = int(np.argmin(p.pool_value))
-    pick = below(p.random, p.pool_value.shape[0])
-    if unit(p.random) < 0.5 or not np.isfinite(p.pool_value[pick]):
-        pick = best
-    p.value[0] = p.pool_value[pick]
-    p.factors[0] = p.pool_factors[pick]
-    p.order[0] = p.pool_order[pick]
-    p.keep[0] = p.pool_keep[pick]
+def _take(state: _State, index: int) -> None:
+    """A mapping of the pool becomes the current one."""
+    state.value[0] = state.pool_value[index]
+    state.factors[0] = state.pool_factors[index]
+    state.order[0] = state.pool_order[index]
+    state.keep[0] = state.pool_keep[index]
 
 
 @compiled
-def _advance(t: Tables, c: Choices, p: _State, until: int, energy_weight: float, cycles_weight: float) -> None:
-    """Evaluate until ``until`` mappings have been evaluated by this island (a start may take a few more)."""
-    s = scratch_of(t)
-    while p.tally[0] < until:
-        if p.tally[2] % _CYCLE == 0:
-            _start_cycle(t, c, p, s, energy_weight, cycles_weight)
-        temperature = _HOT * (_COLD / _HOT) ** ((p.tally[2] % _CYCLE) / _CYCLE)
-        p.tally[2] += 1
-        p.factors[1] = p.factors[0]
-        p.order[1] = p.order[0]
-        p.keep[1] = p.keep[0]
-        if not mutate(t, c, p.factors[1], p.order[1], p.keep[1], p.random):
-            p.tally[0] += 1
+def _chosen(state: _State) -> int:
+    """The best mapping of the pool, or any other with the same probability."""
+    pick = below(state.random, state.pool_value.shape[0])
+    if unit(state.random) < 0.5 or not np.isfinite(state.pool_value[pick]):
+        pick = int(np.argmin(state.pool_value))
+    return pick
+
+
+@compiled
+def _accept(state: _State, value: float, temperature: float) -> None:
+    """The tried mapping becomes the current one: always if it is no worse, else the less likely the worse it is."""
+    worse = value - state.value[0]
+    if worse <= 0 or (np.isfinite(value) and unit(state.random) < exp(-worse / temperature)):
+        state.value[0] = value
+        state.factors[0] = state.factors[1]
+        state.order[0] = state.order[1]
+        state.keep[0] = state.keep[1]
+
+
+@compiled
+def _advance(
+    t: IntArray, p: FloatArray, rows: IntArray, start: IntArray, state: _State, until: int, energy: float, cycles: float
+) -> None:
+    """Search until ``until`` mappings have been tried. A cycle starts from the pool or from a random legal mapping."""
+    w, x = np.zeros(t[at.WORK_INTEGERS], np.int64), np.zeros(t[at.WORK_NUMBERS])
+    while state.tally[0] < until:
+        step = state.tally[2] % _CYCLE
+        if step == 0 and state.tally[3] == 0:
+            fresh = unit(state.random) < _FRESH or not np.isfinite(state.pool_value.min())
+            state.tally[3] = _DRAWS if fresh else -1
+            state.value[0] = np.inf
+        if state.tally[3] > 0:  # still looking for a random start
+            state.tally[3] -= 1
+            which = 1
+            good = draw_mapping(t, rows, start, state.factors[1], state.order[1], state.keep[1], state.random)
+        else:
+            if not np.isfinite(state.value[0]):
+                _take(state, _chosen(state))
+            which = 0
+            state.factors[1] = state.factors[0]
+            state.order[1] = state.order[0]
+            state.keep[1] = state.keep[0]
+            good = mutate(t, rows, start, state.factors[1], state.order[1], state.keep[1], state.random)
+        value = np.inf
+        if good:
+            value = _try(t, p, w, x, state, 1, energy, cycles)
+        else:
+            state.tally[0] += 1
+        if which == 1:
+            if np.isfinite(value):
+                state.tally[3] = -1
+                _accept(state, value, 1.0)
             continue
-        value = _try(t, p, s, 1, energy_weight, cycles_weight)
-        worse = value - p.value[0]
-        if worse <= 0 or (np.isfinite(value) and unit(p.random) < exp(-worse / temperature)):
-            p.value[0] = value
-            p.factors[0] = p.factors[1]
-            p.order[0] = p.order[1]
-            p.keep[0] = p.keep[1]
+        state.tally[2] += 1
+        if step == _CYCLE - 1:
+            state.tally[3] = 0
+        _accept(state, value, _HOT * (_COLD / _HOT) ** (step / _CYCLE))
 
 
 class Island:
@@ -159,7 +186,7 @@ class Island:
 
         self._state = _State(
             random_state(seed, stream), *space(2), *space(_POOL), np.full(_POOL, np.inf), np.full(1, np.inf),
-            np.zeros(3, np.int64),
+            np.zeros(4, np.int64),
         )  # fmt: skip
         result = evaluator(seeds)
         for row in np.flatnonzero(result.legal):
@@ -169,7 +196,8 @@ class Island:
 
     def advance(self, until: int) -> None:
         """Search until this island has evaluated ``until`` mappings."""
-        _advance(self._tables, self._choices, self._state, until, *self._weights)
+        tables, choices = self._tables, self._choices
+        _advance(tables.integers, tables.numbers, choices.rows, choices.start, self._state, until, *self._weights)
 
     @property
     def evaluated(self) -> int:

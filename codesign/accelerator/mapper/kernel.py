@@ -1,8 +1,8 @@
 """The exact model of dense, perfect mappings as compiled code: one mapping in about a microsecond.
 
 The real program (and ``codesign.accelerator.model``) walks every temporal loop outside a boundary twice: iteration 0,
-and iteration 1 with weight N - 1. For a perfect nest the outcome follows without walking. Let loop 1 be the innermost one
-that moves a tile, with translation t1; when loop c beyond it steps, all inner loops fall back by one step each, so
+and iteration 1 with weight N - 1. For a perfect nest the outcome follows without walking. Let loop 1 be the innermost
+one that moves a tile, with translation t1; when loop c beyond it steps, all inner loops fall back by one step each, so
 the tile moves by t_c = step_c - (sum of the inner steps). The walk's rule for sliding windows then reads: the first
 visit needs the whole tile; a step of loop 1 needs what t1 uncovers; a step of loop c needs nothing where t_c = 0, what
 t1 uncovers where t_c = t1, and the whole tile else. Loop c steps N_c - 1 times an iteration of the loops outside it.
@@ -14,510 +14,176 @@ depends on t1 and t_c alone.
 from __future__ import annotations
 
 from math import ceil, floor, log
-from typing import NamedTuple
 
 import numpy as np
 
+from codesign.accelerator.mapper import layout as at
 from codesign.accelerator.mapper.compiled import compiled
+from codesign.accelerator.mapper.kernel_legality import allowed, find_loops, fits
+from codesign.accelerator.mapper.kernel_traffic import count_traffic
 from codesign.accelerator.mapper.nest import BoolArray, FloatArray, IntArray
-from codesign.accelerator.mapper.tables import Tables
 
-__all__ = ["ILLEGAL", "Scratch", "evaluate_rows", "objective", "score", "scratch_of"]
+__all__ = ["ILLEGAL", "evaluate_rows", "objective", "score"]
 
 ILLEGAL = -1.0
 
 
-class Scratch(NamedTuple):
-    """Working memory of one thread; also where the counts of the mapping scored last are."""
-
-    extent: IntArray
-    """(S + 1, D) iterations inside each slot, and inside the end."""
-    size: IntArray
-    width: IntArray
-    """(L, V) and (L, R) words and widths of the tiles."""
-    spread: IntArray
-    fan: IntArray
-    inside: IntArray
-    """(L,) copies in use, children in use, temporal loops inside the end of a level."""
-    bound: IntArray
-    dimension: IntArray
-    stride: IntArray
-    after: IntArray
-    """Temporal loops, innermost first; iterations of a loop and all outside it."""
-    content: FloatArray
-    received: FloatArray
-    links: IntArray
-    partition: IntArray
-    held: IntArray
-    share: FloatArray
-    """(L,) of one dataspace at a time, as in ``model.accesses``."""
-    reads: FloatArray
-    fills: FloatArray
-    updates: FloatArray
-    """(L, V)"""
-    element: IntArray
-    linked: BoolArray
-    rest: IntArray
-    """Elements of a spatial group."""
-    shift: IntArray
-    gone: IntArray
-    """(R,) how far a tile moves at once, and how far all inner loops have moved it."""
-    sums: IntArray
-    """(3,) words times requests, words times elements, words by neighbours."""
-
-
 @compiled
-def scratch_of(t: Tables) -> Scratch:
-    """Memory for ``score``."""
-    slots, dimensions = t.slot_level.shape[0], t.bounds.shape[0]
-    levels, spaces, ranks = t.no_reuse.shape[0], t.no_reuse.shape[1], t.coefficient.shape[0]
-    loops = slots * dimensions + 1
-    return Scratch(
-        np.ones((slots + 1, dimensions), np.int64),
-        np.zeros((levels, spaces), np.int64),
-        np.zeros((levels, ranks), np.int64),
-        np.ones(levels, np.int64),
-        np.ones(levels, np.int64),
-        np.zeros(levels, np.int64),
-        np.ones(loops, np.int64),
-        np.zeros(loops, np.int64),
-        np.ones(loops, np.int64),
-        np.ones(loops + 1, np.int64),
-        np.zeros(levels),
-        np.zeros(levels),
-        np.zeros(levels, np.int64),
-        np.zeros(levels, np.int64),
-        np.zeros(levels, np.int64),
-        np.zeros(levels),
-        np.zeros((levels, spaces)),
-        np.zeros((levels, spaces)),
-        np.zeros((levels, spaces)),
-        np.zeros(t.most_elements, np.int64),
-        np.zeros(t.most_elements, np.bool_),
-        np.zeros(t.most_elements, np.int64),
-        np.zeros(ranks, np.int64),
-        np.zeros(ranks, np.int64),
-        np.zeros(3, np.int64),
-    )
-
-
-@compiled
-def _ordered(t: Tables, level: int, factors: IntArray) -> bool:
-    """Whether a permutation and split exist that put the loops of a level on the axes where they are."""
-    split, inner, free = t.split[level, 1], t.split[level, 2], t.split[level, 3]
-    start, end = t.level_start[level], t.level_spatial_end[level]
-    on_x = on_y = 0
-    for slot in range(start, end):
-        for d in range(t.bounds.shape[0]):
-            if factors[slot, d] > 1 and t.loop_place[level, d] == -1:
-                if t.slot_axis[slot] == 0:
-                    on_x += 1
-                else:
-                    on_y += 1
-    first, last = (split, split) if split >= 0 else (0, t.split[level, 4])
-    for at in range(first, last + 1):
-        room = min(max(at - inner, 0), free)
-        if on_x > room or on_y > free - room:
-            continue
-        good = True
-        for slot in range(start, end):
-            for d in range(t.bounds.shape[0]):
-                place = t.loop_place[level, d]
-                if factors[slot, d] > 1 and place != -1:
-                    rank = place if place >= 0 else inner + free - 2 - place
-                    good = good and ((rank < at) == (t.slot_axis[slot] == 0))
-        if good:
-            return True
-    return False
-
-
-@compiled
-def _allowed(t: Tables, factors: IntArray, s: Scratch) -> bool:
-    """Fan-outs, factor limits, axes; fills ``fan`` and ``spread``."""
-    levels, dimensions = t.dummy.shape[0], t.bounds.shape[0]
-    parallel = 1
-    for level in range(levels - 1, -1, -1):
-        s.spread[level] = parallel
-        s.fan[level] = 1
-        start, middle, end = t.level_start[level], t.level_spatial_end[level], t.level_end[level]
-        for slot in range(start, middle):
-            used = 1
-            for d in range(dimensions):
-                used *= factors[slot, d]
-            if used > t.fanout[level, t.slot_axis[slot]]:
-                return False
-            s.fan[level] *= used
-        parallel *= s.fan[level]
-        if middle - start == 2:
-            for d in range(dimensions):
-                if factors[start, d] > 1 and factors[start + 1, d] > 1:
-                    return False
-        for kind in range(2):
-            first, last = (start, middle) if kind == 0 else (middle, end)
-            if first == last:
-                continue
-            for d in range(dimensions):
-                value = 1
-                for slot in range(first, last):
-                    value *= factors[slot, d]
-                if value < t.lower[level, kind, d] or value > t.upper[level, kind, d]:
-                    return False
-        if t.split[level, 0] and middle > start and not _ordered(t, level, factors):
-            return False
-    return parallel >= t.least_instances
-
-
-@compiled
-def _fits(t: Tables, factors: IntArray, keep: BoolArray, s: Scratch) -> bool:
-    """Extents and tiles of all levels, and whether what is kept fits."""
-    slots, dimensions = factors.shape
-    levels, spaces = keep.shape
-    for slot in range(slots):
-        for d in range(dimensions):
-            s.extent[slot + 1, d] = s.extent[slot, d] * factors[slot, d]
+def _all_traffic(
+    t: IntArray, w: IntArray, x: FloatArray, factors: IntArray, keep: BoolArray, v: int, loops: int
+) -> None:
+    """Traffic below every level, partitions and the parents' shares, before any level is bypassed."""
+    levels, spaces, dimensions = t[at.LEVELS], t[at.SPACES], t[at.DIMENSIONS]
+    content, received, links, held = t[at.CONTENT], t[at.RECEIVED], t[at.LINKS], t[at.HELD]
     for level in range(levels):
-        end = t.level_end[level]
-        kept = 0
-        for v in range(spaces):
-            words = 1
-            for r in range(t.rank_start[v], t.rank_start[v + 1]):
-                width = 1
-                for d in range(dimensions):
-                    width += abs(t.coefficient[r, d]) * (s.extent[end, d] - 1)
-                s.width[level, r] = width
-                words *= width
-            s.size[level, v] = words
-            if keep[level, v]:
-                kept += words
-        if kept > t.capacity[level] or kept < t.least[level]:
-            return False
-    return True
-
-
-@compiled
-def _loops(t: Tables, factors: IntArray, order: IntArray, s: Scratch) -> int:
-    """The temporal loops of more than one iteration; returns their number."""
-    count = 0
-    for level in range(t.dummy.shape[0]):
-        for slot in range(t.level_spatial_end[level], t.level_end[level]):
-            rank = t.slot_rank[slot]
-            for place in range(order.shape[1]):
-                d = order[rank, place]
-                if factors[slot, d] > 1:
-                    s.bound[count] = factors[slot, d]
-                    s.dimension[count] = d
-                    s.stride[count] = s.extent[slot, d]
-                    count += 1
-        s.inside[level] = count
-    s.after[count] = 1
-    for loop in range(count - 1, -1, -1):
-        s.after[loop] = s.after[loop + 1] * s.bound[loop]
-    return count
-
-
-@compiled
-def _elements(t: Tables, factors: IntArray, v: int, level: int, s: Scratch) -> int:
-    """Offsets of the elements of a level's spatial group; returns the number of elements along X."""
-    count, along_x = 1, 1
-    s.element[0] = 0
-    for slot in range(t.level_start[level], t.level_spatial_end[level]):
-        for place in range(t.bounds.shape[0]):
-            d = t.loop_order[level, place]
-            step = s.extent[slot, d] * t.code[v, d]
-            known = count
-            for index in range(1, factors[slot, d]):
-                for old in range(known):
-                    s.element[count] = s.element[old] + index * step
-                    count += 1
-        if t.slot_axis[slot] == 0:
-            along_x = count
-    return along_x
-
-
-@compiled
-def _different(s: Scratch, count: int) -> int:
-    """Different values among the first entries of ``rest``."""
-    ordered = np.sort(s.rest[:count])
-    found = 1 if count else 0
-    for index in range(1, count):
-        if ordered[index] != ordered[index - 1]:
-            found += 1
-    return int(found)
-
-
-@compiled
-def _groups(t: Tables, factors: IntArray, v: int, level: int, s: Scratch) -> int:
-    """Different requests of the elements of a level's spatial group; equal ones are served at once (multicast)."""
-    fan = s.fan[level]
-    if t.no_multicast[level, v] or fan == 1:
-        return int(fan)
-    start, end = t.level_start[level], t.level_spatial_end[level]
-    if not t.regular[v]:
-        _elements(t, factors, v, level, s)
-        s.rest[:fan] = s.element[:fan]
-        return _different(s, fan)
-    groups = 1
-    for slot in range(start, end):
-        for d in range(t.bounds.shape[0]):
-            if t.moves[v, d]:
-                groups *= factors[slot, d]
-    for r in range(t.rank_start[v], t.rank_start[v + 1]):
-        a, b = t.pair[r, 0], t.pair[r, 1]
-        if a < 0:
-            continue
-        many_a = many_b = 1
-        step_a = step_b = 0
-        for slot in range(start, end):
-            if factors[slot, a] > 1:
-                many_a, step_a = factors[slot, a], abs(t.coefficient[r, a]) * s.extent[slot, a]
-            if factors[slot, b] > 1:
-                many_b, step_b = factors[slot, b], abs(t.coefficient[r, b]) * s.extent[slot, b]
-        if many_a > 1 and many_b > 1:
-            x, y = step_a, step_b
-            while y:
-                x, y = y, x % y
-            # Values step_a*i + step_b*j coincide exactly along (i - step_b/g, j + step_a/g).
-            equal = max(0, many_a - step_b // x) * max(0, many_b - step_a // x)
-            groups = groups // (many_a * many_b) * (many_a * many_b - equal)
-    return groups
-
-
-@compiled
-def _reachable(t: Tables, factors: IntArray, v: int, level: int, s: Scratch) -> bool:
-    """Whether two elements of the group can be ``shift`` apart at all."""
-    for r in range(t.rank_start[v], t.rank_start[v + 1]):
-        reach = 0
-        for slot in range(t.level_start[level], t.level_spatial_end[level]):
-            for d in range(t.bounds.shape[0]):
-                reach += abs(t.coefficient[r, d]) * s.extent[slot, d] * (factors[slot, d] - 1)
-        if abs(s.shift[r]) > reach:
-            return False
-    return True
-
-
-@compiled
-def _linked(
-    t: Tables, factors: IntArray, v: int, level: int, shift: int, groups: int, s: Scratch
-) -> tuple[int, int, int]:
-    """(elements fed by a neighbour, requests left, elements left) after ``shift``; zeros where that is of no use."""
-    along_x = _elements(t, factors, v, level, s)
-    count = s.fan[level]
-    width = max(t.fanout[level, 0], along_x)
-    height = max(t.fanout[level, 1], count // along_x)
-    found = left = 0
-    for k in range(count):
-        x, y = k % width, k // width
-        wanted = s.element[k] + shift
-        fed = (
-            (x > 0 and s.element[k - 1] == wanted)
-            or (x + 1 < width and k + 1 < count and s.element[k + 1] == wanted)
-            or (y > 0 and s.element[k - width] == wanted)
-            or (y + 1 < height and k + width < count and s.element[k + width] == wanted)
-        )
-        if fed:
-            found += 1
+        alone = w[t[at.FAN] + level] == 1
+        if alone and level == 0:
+            x[content] = x[received] = w[t[at.AFTER]]
+            w[links] = 0
+        elif alone and not keep[level - 1, v]:
+            # What is passed on is set by the level inside, see ``_bypass``.
+            x[content + level] = x[received + level] = 1.0
+            w[links + level] = 0
         else:
-            s.rest[left] = s.element[k]
-            left += 1
-    if found == 0:
-        return 0, 0, 0
-    requests = left if t.no_multicast[level, v] else _different(s, left)
-    if requests >= groups:
-        return 0, 0, 0
-    return found, requests, left
-
-
-@compiled
-def _by_links(
-    t: Tables, factors: IntArray, v: int, level: int, shift: int, words: int, groups: int, s: Scratch
-) -> bool:
-    """Count ``words`` that each element needs after the group moved by ``shift``, if neighbours can pass some on."""
-    if words == 0 or not _reachable(t, factors, v, level, s):
-        return False
-    found, requests, left = _linked(t, factors, v, level, shift, groups, s)
-    s.sums[0] += words * requests
-    s.sums[1] += words * left
-    s.sums[2] += words * found
-    return found > 0
-
-
-@compiled
-def _traffic(t: Tables, factors: IntArray, v: int, level: int, loops: int, s: Scratch) -> None:
-    """Words that leave an instance of a level towards the next inner one: ``content``, ``received`` and ``links``."""
-    first = s.inside[level - 1] if level else 0
-    tile = s.size[level - 1, v] if level else 1
-    reuse = level > 0 and not t.no_reuse[level - 1, v]
-    groups = _groups(t, factors, v, level, s)
-    # A tile that rests between two moves leaves nothing for the neighbours to pass on.
-    by_links = s.fan[level] > 1 and not t.no_link[level, v]
-    while reuse and first < loops and not t.moves[v, s.dimension[first]]:
-        first += 1
-        by_links = False
-    ranks = range(t.rank_start[v], t.rank_start[v + 1])
-    s.sums[:] = 0
-    words, fresh, gone, step1, first_d = tile, tile, 0, 0, 0
-    for r in ranks:
-        s.gone[r] = 0
-    if reuse and first < loops:
-        first_d = s.dimension[first]
-        kept = 1
-        for r in ranks:
-            s.gone[r] = t.coefficient[r, first_d] * s.stride[first]
-            kept *= max(0, s.width[level - 1, r] - abs(s.gone[r]))
-        fresh = tile - kept
-        gone = step1 = t.code[v, first_d] * s.stride[first]
-    same = 1 if fresh == tile else 0  # visits before a step of loop 1 that need the same shape as that step
-    for loop in range(first + 1 if reuse else first, loops):
-        d = s.dimension[loop]
-        step = t.code[v, d] * s.stride[loop]
-        times = (s.bound[loop] - 1) * s.after[loop + 1]
-        shift = step - gone
-        new = tile
-        if reuse:
-            new = 0 if shift == 0 else fresh if shift == step1 else tile
-        for r in ranks:
-            by = t.coefficient[r, d] * s.stride[loop]
-            s.shift[r] = by - s.gone[r]
-            s.gone[r] += by
-        gone += step
-        linked = by_links and new == fresh and _by_links(t, factors, v, level, shift, new * times, groups, s)
-        words += 0 if linked else new * times
-        same += times if new == fresh else 0
-    if reuse and first < loops:
-        times, before = (s.bound[first] - 1) * s.after[first + 1], (s.bound[first] - 1) * same
-        for r in ranks:
-            s.shift[r] = t.coefficient[r, first_d] * s.stride[first]
-        linked = by_links and _by_links(t, factors, v, level, step1, fresh * before, groups, s)
-        words += fresh * (times - before if linked else times)
-    s.content[level] = s.sums[0] + words * groups
-    s.received[level] = s.sums[1] + words * s.fan[level]
-    s.links[level] = s.sums[2]
-
-
-@compiled
-def _column(t: Tables, factors: IntArray, keep: BoolArray, v: int, loops: int, s: Scratch) -> None:
-    """Reads, fills and updates of one dataspace at every level, as ``model.accesses`` counts them."""
-    levels = keep.shape[0]
-    for level in range(levels):
-        if s.fan[level] == 1 and level == 0:
-            s.content[0], s.received[0], s.links[0] = s.after[0], s.after[0], 0
-        elif s.fan[level] == 1 and not keep[level - 1, v]:
-            # What is passed on is set by the level inside, see below.
-            s.content[level], s.received[level], s.links[level] = 1.0, 1.0, 0
-        else:
-            _traffic(t, factors, v, level, loops, s)
-        s.held[level] = s.size[level, v]
-    s.partition[levels - 1] = s.held[levels - 1]
+            count_traffic(t, w, x, factors, v, level, loops)
+        w[held + level] = w[t[at.SIZE] + level * spaces + v]
+    x[t[at.SHARE] + levels - 1] = 0.0
+    w[t[at.PARTITION] + levels - 1] = w[held + levels - 1]
     for level in range(levels - 2, -1, -1):
-        fed = s.held[level]
-        if s.fan[level + 1] > 1:
-            inside = t.level_spatial_end[level + 1]
+        fed = w[held + level]
+        if w[t[at.FAN] + level + 1] > 1:
+            box = t[at.EXTENT] + t[t[at.SPATIAL_END] + level + 1] * dimensions
             fed = 1
-            for r in range(t.rank_start[v], t.rank_start[v + 1]):
+            for r in range(t[t[at.RANK_START] + v], t[t[at.RANK_START] + v + 1]):
                 width = 1
-                for d in range(factors.shape[1]):
-                    width += abs(t.coefficient[r, d]) * (s.extent[inside, d] - 1)
+                for term in range(t[t[at.TERM_START] + r], t[t[at.TERM_START] + r + 1]):
+                    width += t[t[at.TERM_STEP] + term] * (w[box + t[t[at.TERM_DIMENSION] + term]] - 1)
                 fed *= width
-        s.partition[level] = s.partition[level + 1] * s.held[level] // fed
-        s.share[level] = s.received[level + 1] / s.fan[level + 1]
-    s.share[levels - 1] = 0.0
-    outermost = levels - 1
+        w[t[at.PARTITION] + level] = w[t[at.PARTITION] + level + 1] * w[held + level] // fed
+        x[t[at.SHARE] + level] = x[received + level + 1] / w[t[at.FAN] + level + 1]
+
+
+@compiled
+def _bypass(t: IntArray, w: IntArray, x: FloatArray, keep: BoolArray, v: int) -> int:
+    """Levels that do not hold a tensor: the next outer one delivers in their place. Returns the outermost that does."""
+    outermost = t[at.LEVELS] - 1
     while not keep[outermost, v]:
         outermost -= 1
-    for level in range(outermost + 1):
-        if keep[level, v]:
-            continue
-        outer = level + 1  # every level outside is still there
-        factor = s.content[level] * s.fan[outer] / s.received[outer]
-        s.content[outer] *= factor
-        s.received[outer] *= factor
-        s.links[outer] = 0
-        s.held[level] = 0
-    s.share[outermost] = 0.0
-    for level in range(levels):
-        s.reads[level, v] = s.fills[level, v] = s.updates[level, v] = 0.0
-        if level > outermost or not keep[level, v]:
-            continue
-        peer = 0.0
-        if level < outermost and s.links[level + 1]:
-            peer = s.links[level + 1] / s.spread[level]
-        crossing, arriving = s.content[level] + peer, s.share[level] + peer
-        if not t.read_write[v]:
-            s.reads[level, v] = _rounded(crossing)
-            s.fills[level, v] = floor(arriving)
-            continue
-        s.updates[level, v] = _rounded(s.content[level])
-        if not t.rmw[level, v]:
-            # The first partial sum of every element starts from zero: nothing is read or fetched for it.
-            crossing -= s.partition[level]
-            arriving -= s.partition[level] if level < outermost else 0
-        s.reads[level, v] = max(0.0, _rounded(crossing))
-        s.fills[level, v] = max(0.0, _rounded(arriving))
+    for level in range(outermost):
+        if not keep[level, v]:
+            outer = level + 1
+            factor = x[t[at.CONTENT] + level] * w[t[at.FAN] + outer] / x[t[at.RECEIVED] + outer]
+            x[t[at.CONTENT] + outer] *= factor
+            x[t[at.RECEIVED] + outer] *= factor
+            w[t[at.LINKS] + outer] = 0
+    x[t[at.SHARE] + outermost] = 0.0
+    return int(outermost)
 
 
 @compiled
 def _rounded(value: float) -> float:
-    """Half away from zero, of what is not negative."""
+    """Half away from zero; counts are never negative."""
     whole = floor(value)
-    return float(whole + (1 if value - whole >= 0.5 else 0))
+    return float(max(0, whole + (1 if value - whole >= 0.5 else 0)))
 
 
 @compiled
-def _cycles(t: Tables, s: Scratch) -> float:
+def _count(t: IntArray, w: IntArray, x: FloatArray, keep: BoolArray, v: int, outermost: int) -> None:
+    """Reads, fills and updates of one dataspace at every level."""
+    spaces = t[at.SPACES]
+    for level in range(t[at.LEVELS]):
+        own = level * spaces + v
+        x[t[at.READS] + own] = x[t[at.FILLS] + own] = x[t[at.UPDATES] + own] = 0.0
+        if level > outermost or not keep[level, v]:
+            continue
+        peer = 0.0
+        if level < outermost and w[t[at.LINKS] + level + 1]:
+            peer = w[t[at.LINKS] + level + 1] / w[t[at.SPREAD] + level]
+        content = x[t[at.CONTENT] + level]
+        crossing, arriving = content + peer, x[t[at.SHARE] + level] + peer
+        if not t[t[at.READ_WRITE] + v]:
+            x[t[at.READS] + own] = _rounded(crossing)
+            x[t[at.FILLS] + own] = float(floor(arriving))
+            continue
+        x[t[at.UPDATES] + own] = _rounded(content)
+        if not t[t[at.RMW] + own]:
+            # The first partial sum of every element starts from zero: nothing is read or fetched for it.
+            crossing -= w[t[at.PARTITION] + level]
+            arriving -= w[t[at.PARTITION] + level] if level < outermost else 0
+        x[t[at.READS] + own] = _rounded(crossing)
+        x[t[at.FILLS] + own] = _rounded(arriving)
+
+
+@compiled
+def _cycles(t: IntArray, p: FloatArray, w: IntArray, x: FloatArray, keep: BoolArray) -> float:
     """Of the slowest of compute and levels: a level stretches them where its demand exceeds a bandwidth."""
-    cycles = float(s.after[0])
+    cycles = float(w[t[at.AFTER]])
     slowest = cycles
-    for level in range(t.dummy.shape[0]):
+    for level in range(t[at.LEVELS]):
+        if not t[t[at.LIMITED] + level]:
+            continue
         read = written = 0.0
-        for v in range(t.scale.shape[1]):
-            read += s.reads[level, v] / cycles * t.scale[level, v]
-            written += (s.fills[level, v] + s.updates[level, v]) / cycles * t.scale[level, v]
+        for v in range(t[at.SPACES]):
+            own = level * t[at.SPACES] + v
+            if not keep[level, v]:
+                continue
+            scale = p[t[at.SCALE] + own]
+            read += x[t[at.READS] + own] / cycles * scale
+            written += (x[t[at.FILLS] + own] + x[t[at.UPDATES] + own]) / cycles * scale
         slowdown = 1.0
-        if t.read_bandwidth[level] < read:
-            slowdown = min(slowdown, t.read_bandwidth[level] / read)
-        if t.write_bandwidth[level] < written:
-            slowdown = min(slowdown, t.write_bandwidth[level] / written)
-        if t.shared_bandwidth[level] < read + written:
-            slowdown = min(slowdown, t.shared_bandwidth[level] / (read + written))
+        if p[t[at.READ_BANDWIDTH] + level] < read:
+            slowdown = min(slowdown, p[t[at.READ_BANDWIDTH] + level] / read)
+        if p[t[at.WRITE_BANDWIDTH] + level] < written:
+            slowdown = min(slowdown, p[t[at.WRITE_BANDWIDTH] + level] / written)
+        if p[t[at.SHARED_BANDWIDTH] + level] < read + written:
+            slowdown = min(slowdown, p[t[at.SHARED_BANDWIDTH] + level] / (read + written))
         slowest = max(slowest, float(ceil(cycles / slowdown)))
     return slowest
 
 
 @compiled
-def _energy_pJ(t: Tables, cycles: float, s: Scratch) -> float:
+def _energy_pJ(t: IntArray, p: FloatArray, w: IntArray, x: FloatArray, keep: BoolArray, cycles: float) -> float:
     """Accesses, address generation, leakage and computes."""
-    total = t.compute_pJ
-    for level in range(t.dummy.shape[0]):
-        if t.dummy[level]:
+    total = p[t[at.COMPUTE_PJ]]
+    for level in range(t[at.LEVELS]):
+        if t[t[at.DUMMY] + level]:
             continue
-        spread, block = float(s.spread[level]), t.block[level]
-        clusters = float(min(s.spread[level], t.clusters[level]))
-        for v in range(t.scale.shape[1]):
-            reads, fills, updates = s.reads[level, v], s.fills[level, v], s.updates[level, v]
-            access = ceil(reads / block) * t.read_pJ[level] + ceil(fills / block) * t.fill_pJ[level]
-            access += ceil(updates / block) * t.update_pJ[level]
+        spread, block = float(w[t[at.SPREAD] + level]), t[t[at.BLOCK] + level]
+        clusters = min(spread, float(t[t[at.CLUSTERS] + level]))
+        for v in range(t[at.SPACES]):
+            own = level * t[at.SPACES] + v
+            if not keep[level, v]:
+                continue
+            reads, fills, updates = x[t[at.READS] + own], x[t[at.FILLS] + own], x[t[at.UPDATES] + own]
+            access = ceil(reads / block) * p[t[at.READ_PJ] + level] + ceil(fills / block) * p[t[at.FILL_PJ] + level]
+            access += ceil(updates / block) * p[t[at.UPDATE_PJ] + level]
             total += access / (spread / clusters) * spread
-            served = updates if t.read_write[v] else reads
-            total += (served + fills) * t.address_pJ[level] * clusters
-        used = float(max(1, s.spread[t.gate[level]]))
-        total += t.leak_pJ[level] * cycles * used * t.gate_share[level]
-    return total
+            served = updates if t[t[at.READ_WRITE] + v] else reads
+            total += (served + fills) * p[t[at.ADDRESS_PJ] + level] * clusters
+        used = float(w[t[at.SPREAD] + t[t[at.GATE] + level]])
+        total += p[t[at.LEAK_PJ] + level] * cycles * used * p[t[at.GATE_SHARE] + level]
+    return float(total)
 
 
 @compiled
-def score(t: Tables, factors: IntArray, order: IntArray, keep: BoolArray, s: Scratch) -> tuple[float, float]:
+def score(
+    t: IntArray, p: FloatArray, w: IntArray, x: FloatArray, factors: IntArray, order: IntArray, keep: BoolArray
+) -> tuple[float, float]:
     """Energy (pJ) and cycles of one mapping; ``(ILLEGAL, ILLEGAL)`` if it is not legal.
 
     Args:
+        t, p: integers and numbers of ``Tables``.
+        w, x: working memory of ``t[WORK_INTEGERS]`` and ``t[WORK_NUMBERS]``; holds the counts afterwards.
         factors, order, keep: one row of a ``Batch``.
     """
-    if not _allowed(t, factors, s) or not _fits(t, factors, keep, s):
+    if not allowed(t, p, w, factors) or not fits(t, p, w, factors, keep):
         return ILLEGAL, ILLEGAL
-    loops = _loops(t, factors, order, s)
-    for v in range(keep.shape[1]):
-        _column(t, factors, keep, v, loops, s)
-    cycles = _cycles(t, s)
-    return _energy_pJ(t, cycles, s), cycles + t.latency
+    loops = find_loops(t, w, factors, order)
+    for v in range(t[at.SPACES]):
+        _all_traffic(t, w, x, factors, keep, v, loops)
+        _count(t, w, x, keep, v, _bypass(t, w, x, keep, v))
+    cycles = _cycles(t, p, w, x, keep)
+    return _energy_pJ(t, p, w, x, keep, cycles), cycles + t[at.LATENCY]
 
 
 @compiled
@@ -530,9 +196,15 @@ def objective(energy_pJ: float, cycles: float, energy_weight: float, cycles_weig
 
 @compiled
 def evaluate_rows(
-    t: Tables, factors: IntArray, order: IntArray, keep: BoolArray, energy_pJ: FloatArray, cycles: FloatArray
+    t: IntArray,
+    p: FloatArray,
+    factors: IntArray,
+    order: IntArray,
+    keep: BoolArray,
+    energy_pJ: FloatArray,
+    cycles: FloatArray,
 ) -> None:
     """``score`` of every row of a batch."""
-    s = scratch_of(t)
+    w, x = np.zeros(t[at.WORK_INTEGERS], np.int64), np.zeros(t[at.WORK_NUMBERS])
     for row in range(factors.shape[0]):
-        energy_pJ[row], cycles[row] = score(t, factors[row], order[row], keep[row], s)
+        energy_pJ[row], cycles[row] = score(t, p, w, x, factors[row], order[row], keep[row])

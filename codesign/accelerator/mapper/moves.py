@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from codesign.accelerator.mapper import layout as at
 from codesign.accelerator.mapper.compiled import compiled
 from codesign.accelerator.mapper.nest import BoolArray, IntArray
-from codesign.accelerator.mapper.tables import Tables
 
 __all__ = ["Choices", "RandomState", "below", "draw_mapping", "mutate", "random_state", "unit"]
 
@@ -51,19 +51,20 @@ def unit(state: RandomState) -> float:
 
 
 @compiled
-def _draw_order(t: Tables, rank: int, factors: IntArray, order: IntArray, state: RandomState) -> None:
+def _draw_order(t: IntArray, rank: int, factors: IntArray, order: IntArray, state: RandomState) -> None:
     """A random order of one temporal block: fixed loops in their places, trivial ones behind the free ones."""
     dimensions = order.shape[0]
+    row = rank * dimensions
     place = 0
     last = dimensions
     for index in range(dimensions):
-        if t.fixed_inner[rank, index] >= 0:
-            order[place] = t.fixed_inner[rank, index]
+        if t[t[at.FIXED_INNER] + row + index] >= 0:
+            order[place] = t[t[at.FIXED_INNER] + row + index]
             place += 1
-        if t.fixed_outer[rank, index] >= 0:
+        if t[t[at.FIXED_OUTER] + row + index] >= 0:
             last -= 1
     for index in range(dimensions - last):
-        order[last + index] = t.fixed_outer[rank, index]
+        order[last + index] = t[t[at.FIXED_OUTER] + row + index]
     first, end = place, last
     for d in range(dimensions):
         fixed = False
@@ -92,37 +93,45 @@ def _kept_everywhere(keep: BoolArray) -> bool:
 
 @compiled
 def draw_mapping(
-    t: Tables, c: Choices, factors: IntArray, order: IntArray, keep: BoolArray, state: RandomState
+    t: IntArray,
+    rows: IntArray,
+    start: IntArray,
+    factors: IntArray,
+    order: IntArray,
+    keep: BoolArray,
+    state: RandomState,
 ) -> bool:
     """A random mapping, every factorisation and order as likely as any other; False if it keeps a tensor nowhere."""
     slots, dimensions = factors.shape
     for d in range(dimensions):
-        row = c.start[d] + below(state, c.start[d + 1] - c.start[d])
+        row = start[d] + below(state, start[d + 1] - start[d])
         for slot in range(slots):
-            factors[slot, d] = c.rows[row, slot]
+            factors[slot, d] = rows[row, slot]
     for slot in range(slots):
-        if t.slot_rank[slot] >= 0:
-            _draw_order(t, t.slot_rank[slot], factors[slot], order[t.slot_rank[slot]], state)
+        rank = t[t[at.SLOT_RANK] + slot]
+        if rank >= 0:
+            _draw_order(t, rank, factors[slot], order[rank], state)
     for level in range(keep.shape[0]):
         for v in range(keep.shape[1]):
-            said = t.may_keep[level, v]
+            said = t[t[at.MAY_KEEP] + level * keep.shape[1] + v]
             keep[level, v] = below(state, 2) == 1 if said < 0 else said == 1
     return _kept_everywhere(keep)
 
 
 @compiled
-def _is_free(t: Tables, rank: int, d: int) -> bool:
-    for index in range(t.fixed_inner.shape[1]):
-        if t.fixed_inner[rank, index] == d or t.fixed_outer[rank, index] == d:
+def _is_free(t: IntArray, rank: int, d: int) -> bool:
+    row = rank * t[at.DIMENSIONS]
+    for index in range(t[at.DIMENSIONS]):
+        if t[t[at.FIXED_INNER] + row + index] == d or t[t[at.FIXED_OUTER] + row + index] == d:
             return False
     return True
 
 
 @compiled
-def _move_prime(t: Tables, factors: IntArray, state: RandomState) -> None:
+def _move_prime(t: IntArray, factors: IntArray, state: RandomState) -> None:
     """A prime factor of a dimension goes to another slot."""
-    pick = below(state, t.primes.shape[0])
-    d, prime = t.primes[pick, 0], t.primes[pick, 1]
+    pick = below(state, t[at.PRIME_COUNT])
+    d, prime = t[t[at.PRIMES] + 2 * pick], t[t[at.PRIMES] + 2 * pick + 1]
     slots = factors.shape[0]
     source = below(state, slots)
     for offset in range(slots):
@@ -143,7 +152,7 @@ def _swap_slots(factors: IntArray, state: RandomState) -> None:
 
 
 @compiled
-def _move_loop(t: Tables, order: IntArray, state: RandomState) -> None:
+def _move_loop(t: IntArray, order: IntArray, state: RandomState) -> None:
     """A free loop of one temporal block goes to another free place of it."""
     rank = below(state, order.shape[0])
     dimensions = order.shape[1]
@@ -164,13 +173,21 @@ def _move_loop(t: Tables, order: IntArray, state: RandomState) -> None:
 
 
 @compiled
-def mutate(t: Tables, c: Choices, factors: IntArray, order: IntArray, keep: BoolArray, state: RandomState) -> bool:
+def mutate(
+    t: IntArray,
+    rows: IntArray,
+    start: IntArray,
+    factors: IntArray,
+    order: IntArray,
+    keep: BoolArray,
+    state: RandomState,
+) -> bool:
     """A few random changes in place; False if a tensor is then kept nowhere."""
     while True:
         kind = below(state, 16)
-        if kind < 7 and t.primes.shape[0]:
+        if kind < 7 and t[at.PRIME_COUNT]:
             _move_prime(t, factors, state)
-        elif kind < 9 and t.primes.shape[0]:
+        elif kind < 9 and t[at.PRIME_COUNT]:
             _move_prime(t, factors, state)
             _move_prime(t, factors, state)
         elif kind < 10:
@@ -179,12 +196,12 @@ def mutate(t: Tables, c: Choices, factors: IntArray, order: IntArray, keep: Bool
             _move_loop(t, order, state)
         elif kind < 14:
             d = below(state, factors.shape[1])
-            row = c.start[d] + below(state, c.start[d + 1] - c.start[d])
+            row = start[d] + below(state, start[d + 1] - start[d])
             for slot in range(factors.shape[0]):
-                factors[slot, d] = c.rows[row, slot]
+                factors[slot, d] = rows[row, slot]
         else:
             level, v = below(state, keep.shape[0]), below(state, keep.shape[1])
-            if t.may_keep[level, v] < 0:
+            if t[t[at.MAY_KEEP] + level * keep.shape[1] + v] < 0:
                 keep[level, v] = not keep[level, v]
         if below(state, 3):
             return _kept_everywhere(keep)

@@ -42,8 +42,7 @@ def heuristic_candidates(
     Where a minimum utilisation or parallelism is demanded the base itself may be illegal; the approximate score then
     leads the way, since it says by how much a demand is missed.
     """
-    tables = evaluator.tables
-    demanding = bool(tables.least.any()) or tables.least_instances > 1
+    demanding = bool(evaluator.cost.least_words.any()) or evaluator.cost.least_instances > 1
     scorer = Scorer(evaluator.space, evaluator.cost, objective) if demanding else _BatchScorer(evaluator, objective)
     pool = Pool(effort.candidates)
     search_candidates(scorer, base, effort, pool)

@@ -7,94 +7,25 @@ from typing import NamedTuple
 
 import numpy as np
 
+from codesign.accelerator.mapper import layout
 from codesign.accelerator.mapper.cost import CostModel
 from codesign.accelerator.mapper.nest import BoolArray, FloatArray, IntArray
 from codesign.accelerator.mapper.space import MapSpace
 from codesign.accelerator.mapper.task import Task
-from codesign.accelerator.spec.architecture import Architecture, Storage
+from codesign.accelerator.spec.architecture import Architecture
 from codesign.accelerator.spec.constraints import LoopConstraints
 
-__all__ = ["Tables", "tables_of"]
+__all__ = ["Tables", "capacities", "tables_of"]
 
 
 class Tables(NamedTuple):
-    """Slots, levels, dataspaces and ranks are numbered as in ``Nest``, ``Architecture`` and ``Problem``.
+    """What is the same for every mapping of a task, in two flat arrays: few arguments compile and call fast.
 
-    Dimensions are positions in ``Nest.dimensions``. Shapes: S slots, D dimensions, L levels, V dataspaces, R ranks of
-    all dataspaces, T temporal slots.
+    ``integers`` starts with the numbers and places that ``layout`` names.
     """
 
-    bounds: IntArray
-    """(D,)"""
-    slot_level: IntArray
-    slot_axis: IntArray
-    """(S,) 0, 1: mesh X, Y; 2: time."""
-    slot_rank: IntArray
-    """(S,) number of a temporal slot, -1 for a spatial one."""
-    level_start: IntArray
-    level_spatial_end: IntArray
-    level_end: IntArray
-    """(L,) slots of a level: first, end of the spatial ones, end."""
-    coefficient: IntArray
-    """(R, D)"""
-    rank_start: IntArray
-    """(V + 1,)"""
-    code: IntArray
-    """(V, D) one step of a dimension as one integer, unique within the tensor (see ``model.encoding``)."""
-    moves: BoolArray
-    """(V, D)"""
-    regular: BoolArray
-    """(V,) every dimension occurs in one rank, and a rank adds two dimensions at most."""
-    pair: IntArray
-    """(R, 2) the two dimensions of a rank that adds two, else -1."""
-    read_write: BoolArray
-    no_reuse: BoolArray
-    no_multicast: BoolArray
-    no_link: BoolArray
-    rmw: BoolArray
-    """(V,), and (L, V) each."""
-    fanout: IntArray
-    """(L, 2)"""
-    lower: IntArray
-    upper: IntArray
-    """(L, 2, D) limits of the factors of a level, spatial and temporal."""
-    loop_place: IntArray
-    """(L, D) place of a spatial loop in a constrained order: 0.. from inside, -2, -3.. the outer part; -1 free."""
-    loop_order: IntArray
-    """(L, D) dimensions of a level's spatial loops, innermost first."""
-    split: IntArray
-    """(L, 5) order constrained or not, split (-1: free), loops fixed innermost, free, all; of all dimensions."""
-    fixed_inner: IntArray
-    fixed_outer: IntArray
-    """(T, D) dimensions with a fixed innermost or outermost place in a temporal block, from the inside; -1 fills up."""
-    may_keep: IntArray
-    """(L, V) 1: keeps, 0: bypasses, -1: free."""
-    capacity: FloatArray
-    least: FloatArray
-    """(L,) words"""
-    least_instances: float
-    block: IntArray
-    clusters: IntArray
-    """(L,) groups of instances that share an access."""
-    read_pJ: FloatArray
-    fill_pJ: FloatArray
-    update_pJ: FloatArray
-    address_pJ: FloatArray
-    leak_pJ: FloatArray
-    gate: IntArray
-    gate_share: FloatArray
-    """(L,) the level whose instances in use leak, and how many of this level's go with one of them."""
-    read_bandwidth: FloatArray
-    write_bandwidth: FloatArray
-    shared_bandwidth: FloatArray
-    scale: FloatArray
-    """(L, V)"""
-    dummy: BoolArray
-    compute_pJ: float
-    latency: int
-    primes: IntArray
-    """(K, 2) dimension and prime factor of its bound, as often as it divides."""
-    most_elements: int
+    integers: IntArray
+    numbers: FloatArray
 
 
 def tables_of(task: Task, space: MapSpace, cost: CostModel) -> Tables:
@@ -112,67 +43,132 @@ def tables_of(task: Task, space: MapSpace, cost: CostModel) -> Tables:
         name: _flags([getattr(own, name) for own in task.constraints.levels], len(problem.dataspaces))
         for name in ("no_temporal_reuse", "no_multicast", "no_link_transfer", "rmw_first_update")
     }
+    primes = _primes(space.bounds)
     gates = [_gate(index, architecture) for index in range(count)]
     starts_of = [sum(slot.level < level for slot in nest.slots) for level in range(count)]
     ends = [sum(slot.level <= level for slot in nest.slots) for level in range(count)]
     spatial = [sum(s.level < i or (s.level == i and s.axis != "T") for s in nest.slots) for i in range(count)]
     rank = {slot: number for number, slot in enumerate(nest.temporal)}
-    return Tables(
-        bounds=np.array(space.bounds),
-        slot_level=np.array([slot.level for slot in nest.slots]),
-        slot_axis=np.array(["XYT".index(slot.axis) for slot in nest.slots]),
-        slot_rank=np.array([rank.get(index, -1) for index in range(len(nest.slots))]),
-        level_start=np.array(starts_of),
-        level_spatial_end=np.array(spatial),
-        level_end=np.array(ends),
-        coefficient=coefficient,
-        rank_start=starts,
-        code=_codes(space.bounds, coefficient, starts),
-        moves=np.array([(coefficient[a:b] != 0).any(axis=0) for a, b in pairwise(starts)]),
-        regular=np.array([_regular(coefficient[a:b]) for a, b in pairwise(starts)]),
-        pair=np.array([_pair(row) for row in coefficient]),
-        read_write=np.array([dataspace.read_write for dataspace in problem.dataspaces]),
-        no_reuse=flags["no_temporal_reuse"],
-        no_multicast=flags["no_multicast"],
-        no_link=flags["no_link_transfer"],
-        rmw=flags["rmw_first_update"],
-        fanout=np.array([architecture.fanout(index) for index in range(count)]),
-        lower=np.ascontiguousarray(limits[:, :, 0]),
-        upper=np.ascontiguousarray(limits[:, :, 1]),
-        loop_place=place,
-        loop_order=order,
-        split=split,
-        fixed_inner=inner,
-        fixed_outer=outer,
-        may_keep=np.array([[-1 if keep is None else int(keep) for keep in row] for row in space.keep]),
-        capacity=np.array([_capacity(level) for level in levels]),
-        least=cost.least_words,
-        least_instances=float(cost.least_instances),
-        block=np.array([level.block_size for level in levels]),
-        clusters=np.array([level.instances // level.cluster_size for level in levels]),
-        read_pJ=cost.read_pJ,
-        fill_pJ=cost.fill_pJ,
-        update_pJ=cost.update_pJ,
-        address_pJ=cost.address_pJ,
-        leak_pJ=cost.leak_pJ,
-        gate=np.array([gate for gate, _ in gates]),
-        gate_share=np.array([share for _, share in gates]),
-        read_bandwidth=cost.read_bandwidth,
-        write_bandwidth=cost.write_bandwidth,
-        shared_bandwidth=cost.shared_bandwidth,
-        scale=cost.scale,
-        dummy=np.array([level.spatial_dummy for level in levels]),
-        compute_pJ=float(cost.compute_pJ * problem.macs),
-        latency=sum(level.network.fill_latency_cycles + level.network.drain_latency_cycles for level in levels),
-        primes=_primes(space.bounds),
-        most_elements=max(int(np.prod(architecture.fanout(index))) for index in range(count)),
-    )
+    integers: dict[str, object] = {
+        "BOUNDS": space.bounds,
+        "SLOT_AXIS": ["XYT".index(slot.axis) for slot in nest.slots],
+        "SLOT_RANK": [rank.get(index, -1) for index in range(len(nest.slots))],
+        "START": starts_of,
+        "SPATIAL_END": spatial,
+        "END": ends,
+        "COEFFICIENT": coefficient,
+        "RANK_START": starts,
+        **_terms(coefficient),
+        "SLIDES": [bool(((coefficient[a:b] != 0).sum(axis=1) > 1).any()) for a, b in pairwise(starts)],
+        "LIMITED": np.isfinite([cost.read_bandwidth, cost.write_bandwidth, cost.shared_bandwidth]).any(axis=0),
+        "CODE": _codes(space.bounds, coefficient, starts),
+        "MOVES": [(coefficient[a:b] != 0).any(axis=0) for a, b in pairwise(starts)],
+        "REGULAR": [_regular(coefficient[a:b]) for a, b in pairwise(starts)],
+        "PAIR": [_pair(row) for row in coefficient],
+        "READ_WRITE": [dataspace.read_write for dataspace in problem.dataspaces],
+        "NO_REUSE": flags["no_temporal_reuse"],
+        "NO_MULTICAST": flags["no_multicast"],
+        "NO_LINK": flags["no_link_transfer"],
+        "RMW": flags["rmw_first_update"],
+        "FANOUT": [architecture.fanout(index) for index in range(count)],
+        "LOWER": limits[:, :, 0],
+        "UPPER": limits[:, :, 1],
+        "LOOP_PLACE": place,
+        "LOOP_ORDER": order,
+        "SPLIT": split,
+        "FIXED_INNER": inner,
+        "FIXED_OUTER": outer,
+        "MAY_KEEP": [[-1 if keep is None else int(keep) for keep in row] for row in space.keep],
+        "BLOCK": [level.block_size for level in levels],
+        "CLUSTERS": [level.instances // level.cluster_size for level in levels],
+        "GATE": [gate for gate, _ in gates],
+        "DUMMY": [level.spatial_dummy for level in levels],
+        "PRIMES": primes,
+    }
+    numbers: dict[str, object] = {
+        "CAPACITY": capacities(architecture),
+        "LEAST": cost.least_words,
+        "READ_PJ": cost.read_pJ,
+        "FILL_PJ": cost.fill_pJ,
+        "UPDATE_PJ": cost.update_pJ,
+        "ADDRESS_PJ": cost.address_pJ,
+        "LEAK_PJ": cost.leak_pJ,
+        "GATE_SHARE": [share for _, share in gates],
+        "READ_BANDWIDTH": cost.read_bandwidth,
+        "WRITE_BANDWIDTH": cost.write_bandwidth,
+        "SHARED_BANDWIDTH": cost.shared_bandwidth,
+        "SCALE": cost.scale,
+        "LEAST_INSTANCES": cost.least_instances,
+        "COMPUTE_PJ": cost.compute_pJ * problem.macs,
+    }
+    most_elements = max(int(np.prod(architecture.fanout(index))) for index in range(count))
+    scalars = {
+        "SLOTS": len(nest.slots),
+        "DIMENSIONS": len(active),
+        "LEVELS": count,
+        "SPACES": len(problem.dataspaces),
+        "RANKS": len(coefficient),
+        "BLOCKS": len(nest.temporal),
+        "PRIME_COUNT": len(primes),
+        "LATENCY": sum(x.network.fill_latency_cycles + x.network.drain_latency_cycles for x in levels),
+    }
+    return _packed(scalars, integers, numbers, most_elements)
 
 
-def _capacity(level: Storage) -> float:
-    """Words; also of a level that may be overbooked, since the engine does not model a tile that is too large."""
-    words = level.effective_size_words
-    return np.inf if words is None or level.spatial_dummy else float(words)
+def _packed(
+    scalars: dict[str, int], integers: dict[str, object], numbers: dict[str, object], most_elements: int
+) -> Tables:
+    """Scalars and places first, then the arrays; the places of the working memory follow from the same sizes."""
+    header = np.zeros(layout.HEADER, np.int64)
+    for name, value in scalars.items():
+        header[getattr(layout, name)] = value
+    parts: list[IntArray] = [header]
+    at = layout.HEADER
+    for name, content in integers.items():
+        header[getattr(layout, name)] = at
+        parts.append(np.asarray(content).astype(np.int64).ravel())
+        at += len(parts[-1])
+    floats: list[FloatArray] = []
+    at = 0
+    for name, content in numbers.items():
+        header[getattr(layout, name)] = at
+        floats.append(np.asarray(content, np.float64).ravel())
+        at += len(floats[-1])
+    levels, spaces, ranks = scalars["LEVELS"], scalars["SPACES"], scalars["RANKS"]
+    dimensions = scalars["DIMENSIONS"]
+    loops = scalars["BLOCKS"] * dimensions + 1
+    sizes = {
+        "EXTENT": (scalars["SLOTS"] + 1) * dimensions,
+        "SIZE": levels * spaces,
+        "WIDTH": levels * ranks,
+        **dict.fromkeys(("SPREAD", "FAN", "INSIDE", "LINKS", "PARTITION", "HELD"), levels),
+        **dict.fromkeys(("BOUND", "DIMENSION", "STRIDE", "AFTER"), loops),
+        **dict.fromkeys(("SHIFT", "GONE"), ranks),
+        "SUMS": 3,
+        "ELEMENT": most_elements,
+        "REST": most_elements,
+    }
+    header[layout.WORK_INTEGERS] = _places(header, sizes)
+    sizes = {
+        **dict.fromkeys(("CONTENT", "RECEIVED", "SHARE"), levels),
+        **dict.fromkeys(("READS", "FILLS", "UPDATES"), levels * spaces),
+    }
+    header[layout.WORK_NUMBERS] = _places(header, sizes)
+    return Tables(np.concatenate(parts), np.concatenate(floats))
+
+
+def _places(header: IntArray, sizes: dict[str, int]) -> int:
+    at = 0
+    for name, size in sizes.items():
+        header[getattr(layout, name)] = at
+        at += size
+    return at
+
+
+def capacities(architecture: Architecture) -> list[float]:
+    """Words of every level; also of one that may be overbooked, since the engine models no tile that is too large."""
+    words = [None if level.spatial_dummy else level.effective_size_words for level in architecture.storage]
+    return [np.inf if size is None else float(size) for size in words]
 
 
 def _ranks(task: Task, position: dict[int, int]) -> tuple[IntArray, IntArray]:
@@ -183,6 +179,13 @@ def _ranks(task: Task, position: dict[int, int]) -> tuple[IntArray, IntArray]:
             if term.dimension in position:
                 coefficient[row, position[term.dimension]] += term.coefficient
     return coefficient, np.cumsum([0, *(len(dataspace.ranks) for dataspace in task.problem.dataspaces)])
+
+
+def _terms(coefficient: IntArray) -> dict[str, object]:
+    """The non-zero entries, row by row."""
+    row, column = np.nonzero(coefficient)
+    starts = np.searchsorted(row, np.arange(len(coefficient) + 1))
+    return {"TERM_START": starts, "TERM_DIMENSION": column, "TERM_STEP": np.abs(coefficient[row, column])}
 
 
 def _codes(bounds: IntArray, coefficient: IntArray, starts: IntArray) -> IntArray:
@@ -210,7 +213,7 @@ def _flags(rows: list[frozenset[int]], spaces: int) -> BoolArray:
 
 
 def _spatial_orders(task: Task, position: dict[int, int]) -> tuple[IntArray, IntArray, IntArray]:
-    """See ``Tables.loop_place``, ``loop_order`` and ``split``."""
+    """See ``LOOP_PLACE``, ``LOOP_ORDER`` and ``SPLIT`` in ``layout``."""
     levels, total = task.constraints.levels, len(task.problem.bounds)
     place = np.full((len(levels), len(position)), -1, np.int64)
     order = np.zeros((len(levels), len(position)), np.int64)
