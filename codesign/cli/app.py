@@ -9,12 +9,15 @@ from typing import Annotated
 
 import typer
 
+from codesign.cli.crosscheck import crosscheck
 from codesign.cli.doctor import doctor
 from codesign.cli.energy import energy
 from codesign.cli.evaluate import evaluate
 from codesign.cli.explain import explain
 from codesign.cli.init import init
+from codesign.cli.make_robust_dataset import make_robust_dataset
 from codesign.cli.map import map_command
+from codesign.cli.prune import prune
 from codesign.cli.report import report
 from codesign.cli.simulate import simulate
 from codesign.cli.train import train
@@ -53,8 +56,20 @@ def _root(
     """Robust accuracy of a neural network beside its simulated energy and latency."""
 
 
-for _command in (evaluate, simulate, energy, train, report, init, explain, doctor):
-    app.command(_command.__name__)(_command)
+for _command in (
+    evaluate,
+    simulate,
+    crosscheck,
+    energy,
+    train,
+    make_robust_dataset,
+    prune,
+    report,
+    init,
+    explain,
+    doctor,
+):
+    app.command(_command.__name__.replace("_", "-"))(_command)
 app.command("map")(map_command)
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import sys
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
 from codesign.cli.options import QuietOption, UnusedSeedOption, check_output_file
 from codesign.resources import arch_specs_dir, bundled_dir
 
+if TYPE_CHECKING:
+    from codesign.accelerator.engines.timeloop import Installation
+
 __all__ = ["doctor"]
 
 State = Literal["ok", "absent", "broken"]
 _PACKAGES = ("torch", "numpy", "scipy", "pandas", "matplotlib", "safetensors", "pydantic", "ruamel.yaml", "rich")
+_TIMELOOP_SECONDS = 60.0
 _MARKS = {"ok": "[green]ok[/green]", "absent": "[yellow]absent[/yellow]", "broken": "[red]broken[/red]"}
 
 
@@ -118,16 +121,39 @@ def _embedded_engine() -> Finding:
 
 
 def _timeloop() -> list[Finding]:
-    programs = {name: shutil.which(name) for name in ("timeloop-model", "timeloop-mapper", "accelergy")}
-    missing = [name for name, path in programs.items() if path is None]
-    if util.find_spec("pytimeloop") is None:
-        missing.append("pytimeloop (Python)")
-    if not missing:
-        detail = "found; codesign does not drive it yet, only the embedded engine is used"
-        return [Finding("engine timeloop", "ok", detail, required=False)]
-    detail = (
-        f"not found: {', '.join(missing)}. Not needed. Upstream's routes: the container image "
-        "timeloopaccelergy/timeloop-accelergy-pytorch, or a native build of "
-        "Accelergy-Project/accelergy-timeloop-infrastructure"
-    )
-    return [Finding("engine timeloop", "absent", detail, required=False)]
+    """The real programs: what was found, its version, whether a known case comes out right, how to get the rest."""
+    from codesign.accelerator.engines.timeloop import find_installation
+
+    found = find_installation()
+    versions = found.versions()
+    places = {"timeloop-model": found.model, "timeloop-mapper": found.mapper, "accelergy": found.accelergy}
+    if found.front_end is not None:
+        places["pytimeloop"] = found.front_end.python
+    rows = [
+        Finding(name, "ok", f"{versions[name]}, {place}", required=False)
+        for name, place in places.items()
+        if place is not None and not (name == "pytimeloop" and found.problems)
+    ]
+    rows += [Finding("pytimeloop", "broken", problem, required=False) for problem in found.problems]
+    return [*rows, _timeloop_engine(found)]
+
+
+def _timeloop_engine(found: Installation) -> Finding:
+    from codesign.accelerator.engines.selftest import known_answer
+    from codesign.accelerator.engines.timeloop import TimeloopEngine
+    from codesign.accelerator.engines.timeloop.installation import KNOWN
+    from codesign.errors import InputError
+
+    if found.missing:
+        detail = f"not found: {', '.join(found.missing)}. Not needed. Upstream's routes: {'; or '.join(found.routes)}"
+        return Finding("engine timeloop", "absent", detail, required=False)
+    try:
+        got, want = known_answer(TimeloopEngine(found, timeout_seconds=_TIMELOOP_SECONDS))
+    except InputError as error:
+        return Finding("engine timeloop", "broken", f"{error}; it was written for {KNOWN}", required=False)
+    if got != want:
+        detail = f"a known case gives {got} accesses instead of {want}; it was written for {KNOWN}"
+        return Finding("engine timeloop", "broken", detail, required=False)
+    use = "simulate --engine timeloop, crosscheck"
+    accelergy = "" if found.accelergy else "; without accelergy, designs need their own ERT"
+    return Finding("engine timeloop", "ok", f"a known case gives its known {want} accesses ({use}){accelergy}", False)

@@ -17,16 +17,19 @@ from codesign.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from codesign.accelerator.engines import Engine
     from codesign.accelerator.result import Infeasible, Result
     from codesign.accelerator.spec.case import Case
+    from codesign.accelerator.spec.energy_table import EnergyTable
 
 __all__ = ["simulate"]
 
 _INFEASIBLE = 3
 _BAD_INPUT = 2
+_FAILED = 1
 
 
-class Engine(StrEnum):
+class EngineName(StrEnum):
     """What computes the answer."""
 
     EMBEDDED = "embedded"
@@ -52,7 +55,9 @@ def simulate(
         list[Path],
         typer.Argument(metavar="PATH...", help="YAML files that together make one case, or folders, each one case."),
     ],
-    engine: Annotated[Engine, typer.Option(help="What computes the answer.")] = Engine.EMBEDDED,
+    engine: Annotated[
+        EngineName, typer.Option(help="What computes the answer; timeloop: the real programs, where installed.")
+    ] = EngineName.EMBEDDED,
     semantics: Annotated[
         Semantics, typer.Option(help="compat: with the real program's quirks; clean: clamped, with a warning.")
     ] = Semantics.CLEAN,
@@ -60,6 +65,10 @@ def simulate(
         StrideRule, typer.Option(help="Reuse of sliding windows as in Timeloop since a12fff5, or before.")
     ] = StrideRule.CURRENT,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one of Timeloop's programs may run.")] = 300,
+    keep_files: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the files of Timeloop's runs there.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No tables, no warnings.")] = False,
     seed: Annotated[int, typer.Option(help="Accepted by every command; a simulation draws nothing at random.")] = 0,
 ) -> None:
@@ -68,16 +77,10 @@ def simulate(
     Example: codesign simulate arch.yaml problem.yaml mapping.yaml ert.yaml --json result.json
     """
     del seed
-    if engine is Engine.TIMELOOP:
-        raise InputError(
-            "the engine `timeloop` is not driven yet", key="--engine", fix="use --engine embedded; it gives its numbers"
-        )
     check_output_file(json_path, "--json")
     cases = _cases(paths)
-    if len(cases) == 1:
-        outcomes = [_run(*cases[0], semantics, stride_rule)]
-    else:
-        outcomes = _run_all(cases, semantics, stride_rule, quiet=quiet)
+    simulator = _Simulator(engine, semantics, stride_rule, timeout, keep_files)
+    outcomes = [simulator.run(*cases[0])] if len(cases) == 1 else _run_all(cases, simulator, quiet=quiet)
     if json_path is not None:
         from codesign.store import write_json
 
@@ -88,7 +91,7 @@ def simulate(
     for outcome in bad:
         typer.echo(f"codesign: error: {outcome.name}: {outcome.result}", err=True)
     if bad:
-        raise typer.Exit(_BAD_INPUT)
+        raise typer.Exit(_FAILED if all(outcome.failed for outcome in bad) else _BAD_INPUT)
     if len(outcomes) == 1 and not outcomes[0].legal:
         raise typer.Exit(_INFEASIBLE)
 
@@ -107,6 +110,13 @@ class _Outcome:
         return not isinstance(self.result, InputError) and self.result.legal
 
     @property
+    def failed(self) -> bool:
+        """True if a program of the engine failed, which is not the input's fault."""
+        from codesign.accelerator.engines.timeloop.errors import ProgramError
+
+        return isinstance(self.result, ProgramError)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What the front end and the engine had to assume, ignore or clamp."""
         front = () if self.case is None else self.case.warnings
@@ -115,7 +125,7 @@ class _Outcome:
     def to_json(self) -> dict[str, Any]:
         """The ``R`` of the contract; bad input in one of several cases is marked as such."""
         if isinstance(self.result, InputError):
-            return {"legal": False, "bad_input": True, "message": str(self.result)}
+            return {"legal": False, "bad_input": not self.failed, "message": str(self.result)}
         return {**self.result.to_json(), "warnings": list(self.warnings)}
 
 
@@ -129,28 +139,53 @@ def _cases(paths: Sequence[Path]) -> list[tuple[str, tuple[Path, ...]]]:
     return [*cases, (loose[0].resolve().parent.name, loose)] if loose else cases
 
 
-def _run(name: str, files: Sequence[Path], semantics: Semantics, stride_rule: StrideRule) -> _Outcome:
-    """Load and simulate one case; energies that its files do not give are estimated."""
-    from codesign.accelerator.engines import embedded
-    from codesign.accelerator.spec.loader import load_case
+class _Simulator:
+    """The chosen engine with its settings; the real programs are looked for once."""
 
-    case = load_case(files, name=name)
-    if case.energy is None:
+    def __init__(
+        self, name: EngineName, semantics: Semantics, stride_rule: StrideRule, timeout: float, keep: Path | None
+    ) -> None:
+        self._name = name
+        self._semantics = semantics
+        self._stride_rule = stride_rule
+        self._timeout = timeout
+        self._engine = self._found(keep)
+
+    def run(self, name: str, files: Sequence[Path]) -> _Outcome:
+        """Load and simulate one case; energies that its files do not give are estimated."""
+        from codesign.accelerator.spec.loader import load_case
+
+        case = load_case(files, name=name)
+        if case.energy is None:
+            case = replace(case, energy=self._table(case, tuple(files)))
+        result = self._engine(
+            case,
+            semantics="compat" if self._semantics is Semantics.COMPAT else "clean",
+            stride_rule="current" if self._stride_rule is StrideRule.CURRENT else "pre_a12fff5",
+        )
+        return _Outcome(name, case, result)
+
+    def _found(self, keep: Path | None) -> Engine:
+        if self._name is EngineName.TIMELOOP:
+            from codesign.accelerator.engines.timeloop import TimeloopEngine
+
+            return TimeloopEngine.found(timeout_seconds=self._timeout, keep=keep)
+        from codesign.accelerator.engines import embedded
+
+        return embedded.simulate
+
+    def _table(self, case: Case, files: tuple[Path, ...]) -> EnergyTable:
+        """Energies by this package's estimator, or by Accelergy where the real programs are asked."""
+        if self._name is EngineName.TIMELOOP:
+            from codesign.accelerator.engines.timeloop.accelergy import Accelergy
+
+            return Accelergy.found(timeout_seconds=self._timeout).tables(files)
         from codesign.accelerator.energy import estimate
 
-        table = estimate(case.architecture, case.sparse, compound_classes=case.compound_classes)
-        case = replace(case, energy=table)
-    result = embedded.simulate(
-        case,
-        semantics="compat" if semantics is Semantics.COMPAT else "clean",
-        stride_rule="current" if stride_rule is StrideRule.CURRENT else "pre_a12fff5",
-    )
-    return _Outcome(name, case, result)
+        return estimate(case.architecture, case.sparse, compound_classes=case.compound_classes)
 
 
-def _run_all(
-    cases: Sequence[tuple[str, tuple[Path, ...]]], semantics: Semantics, stride_rule: StrideRule, *, quiet: bool
-) -> list[_Outcome]:
+def _run_all(cases: Sequence[tuple[str, tuple[Path, ...]]], simulator: _Simulator, *, quiet: bool) -> list[_Outcome]:
     """Every case in turn; bad input in one is reported at the end and does not lose the others."""
     from codesign.cli.progress import RichProgress
 
@@ -159,7 +194,7 @@ def _run_all(
         for done, (name, files) in enumerate(cases):
             progress("simulate", done, len(cases), name)
             try:
-                outcomes.append(_run(name, files, semantics, stride_rule))
+                outcomes.append(simulator.run(name, files))
             except InputError as error:
                 outcomes.append(_Outcome(name, None, error))
         progress("simulate", len(cases), len(cases))
@@ -186,7 +221,7 @@ def _report(outcomes: Sequence[_Outcome]) -> None:
 def _why(outcome: _Outcome) -> str:
     """Why there are no numbers."""
     if isinstance(outcome.result, InputError):
-        return "bad input"
+        return "the engine failed" if outcome.failed else "bad input"
     levers = getattr(outcome.result, "levers", ())
     hint = f" (what helps: {', '.join(levers)})" if levers else ""
     return f"illegal mapping: {getattr(outcome.result, 'message', '')}{hint}"

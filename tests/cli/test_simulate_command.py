@@ -149,9 +149,11 @@ def test_the_folder_of_the_json_file_must_exist(tmp_path: Path) -> None:
     assert isinstance(result.exception, InputError)
 
 
-def test_the_timeloop_engine_is_not_there_yet(tmp_path: Path) -> None:
+def test_without_timeloop_its_engine_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     result = run("simulate", folder(tmp_path, "outside", ALL_OUTSIDE), "--engine", "timeloop")
     assert isinstance(result.exception, InputError)
+    assert "accelergy-timeloop-infrastructure" in str(result.exception)
 
 
 def test_torch_is_not_imported() -> None:

@@ -17,18 +17,20 @@ class ProgramError(InputError):
 
     Args:
         what: what happened, as a sentence about the program.
-        output: what the program printed; its last lines are shown.
+        output: what the program printed; its last lines are shown. None if none was run.
         folder: where the run's files are.
         fix: what to do about it.
     """
 
-    def __init__(self, what: str, *, output: str = "", folder: Path | None = None, fix: str | None = None) -> None:
-        told = last_lines(output)
+    def __init__(
+        self, what: str, *, output: str | None = None, folder: Path | None = None, fix: str | None = None
+    ) -> None:
+        told = None
+        if output is not None:
+            lines = last_lines(output)
+            told = f"its last lines:\n{lines}" if lines else "it printed nothing"
         super().__init__(
-            what,
-            path=folder,
-            key="engine timeloop",
-            fix="; ".join(part for part in (fix, f"its last lines:\n{told}" if told else "it printed nothing") if part),
+            what, path=folder, key="engine timeloop", fix="; ".join(part for part in (fix, told) if part) or None
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,13 @@ def expected(case: Case) -> Result:
 def run(case: Case, **changed: float) -> Result | Infeasible:
     engine: Engine = TimeloopEngine.found(**changed)  # type: ignore[arg-type]
     return engine(case)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
 
 
 def failure(case: Case, **changed: float) -> str:
@@ -145,8 +153,12 @@ def test_a_hang_is_ended_with_everything_it_started(stand_ins: StandIns, case: C
     assert "stopped after 1 s without an end" in told
     assert "started" in told
     child = int((tmp_path / "child").read_text())
-    status = Path(f"/proc/{child}/status")
-    assert not status.exists() or "(zombie)" in status.read_text()
+    # The signal is sent before the engine answers; a busy machine may deliver it later.
+    for _ in range(200):
+        if not alive(child):
+            break
+        time.sleep(0.1)
+    assert not alive(child)
 
 
 def test_nan_in_the_archive_is_an_error(stand_ins: StandIns, case: Case) -> None:
