@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ def combine(
     mask: Tensor, exact: Tensor, approximate: Tensor, selector: Selector, axis: int, settings: GradientSettings
 ) -> Tensor:
     """z' = z m + z~ (1 - m), with the gradient that ``settings`` asks for."""
-    hard = torch.where(mask, exact, approximate)
+    hard = _chosen(mask, exact, approximate)
     if settings.mode in ("as_coded", "straight_through") or not hard.requires_grad:
         return hard
     if settings.mode == "bpda_exact":
@@ -71,6 +71,35 @@ def combine(
     else:
         essential = torch.special.ndtr(distance.detach() / (settings.jitter * unit))
     return _with_gradient_of(essential * exact + (1 - essential) * approximate, hard)
+
+
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def _chosen(mask: Tensor, exact: Tensor, approximate: Tensor) -> Tensor:
+    """``torch.where``, which on a CPU takes ten times as long as the bitwise operators used here instead."""
+    if torch.compiler.is_compiling():
+        return torch.where(mask, exact, approximate)
+    chosen: Tensor = _Chosen.apply(mask, exact, approximate)  # type: ignore[no-untyped-call]
+    return chosen
+
+
+class _Chosen(torch.autograd.Function):
+    """Every bit of ``exact`` where the mask is set, else of ``approximate``."""
+
+    @staticmethod
+    def forward(ctx: Any, mask: Tensor, exact: Tensor, approximate: Tensor) -> Tensor:
+        ctx.save_for_backward(mask)
+        kind = _BITS[exact.element_size()]
+        ours, other = exact.view(kind), approximate.view(kind)
+        return (ours ^ other).bitwise_and_(mask.to(kind).neg_()).bitwise_xor_(other).view(exact.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor]:
+        (mask,) = ctx.saved_tensors
+        (gradient,) = gradients
+        kept = gradient * mask.to(gradient.dtype)
+        return None, kept, gradient - kept
 
 
 def _with_gradient_of(stand_in: Tensor, value: Tensor) -> Tensor:
