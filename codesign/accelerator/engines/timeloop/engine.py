@@ -23,7 +23,7 @@ from codesign.accelerator.result import Infeasible, Result
 from codesign.accelerator.spec.case import Case
 from codesign.errors import InputError
 
-__all__ = ["TimeloopEngine"]
+__all__ = ["TimeloopEngine", "read_outputs"]
 
 DEFAULT_TIMEOUT_SECONDS = 300.0
 
@@ -133,10 +133,20 @@ def _answer(case: Case, done: Finished, stats: Path, archive: Path) -> Result | 
         return infeasible
     if done.returncode != 0:
         raise ProgramError(f"timeloop-model failed ({done.how})", output=done.output, folder=folder)
+    return read_outputs(case, done, stats, archive)
+
+
+def read_outputs(case: Case, done: Finished, stats: Path, archive: Path) -> Result:
+    """The result in the two files that a run wrote.
+
+    Raises:
+        ProgramError: they are missing or empty, or cannot be the program's answer.
+    """
+    folder = stats.parent
     empty = [path.name for path in (stats, archive) if not path.is_file() or not path.stat().st_size]
     if empty:
         raise ProgramError(
-            f"timeloop-model ended with exit 0 but wrote no {' and no '.join(empty)}", output=done.output, folder=folder
+            f"Timeloop ended with exit 0 but wrote no {' and no '.join(empty)}", output=done.output, folder=folder
         )
     place = stats
     try:
@@ -144,13 +154,10 @@ def _answer(case: Case, done: Finished, stats: Path, archive: Path) -> Result | 
         place = archive
         full = read_stats_xml(archive.read_text("utf-8", "replace"), len(case.problem.dataspaces))
         place = folder
-        return _named(join_stats(case, text, full))
+        result = join_stats(case, text, full)
     except StatsError as error:
         raise ProgramError(
-            f"what timeloop-model wrote cannot be its answer: {error}", output=done.output, folder=place
+            f"what Timeloop wrote cannot be its answer: {error}", output=done.output, folder=place
         ) from error
-
-
-def _named(result: Result) -> Result:
-    """The result says whose it is."""
-    return replace(result, warnings=("counted by the real timeloop-model, with its own semantics", *result.warnings))
+    whose = "counted by the real Timeloop, with its own semantics"
+    return replace(result, warnings=(whose, *result.warnings))

@@ -13,7 +13,7 @@ from codesign.accelerator.spec.energy_table import EnergyTable
 from codesign.accelerator.spec.writer import energy_table_to_yaml, mapping_to_yaml, problem_to_yaml
 from codesign.errors import InputError
 
-__all__ = ["CaseFiles", "check_case", "write_case"]
+__all__ = ["CaseFiles", "check_case", "check_table", "write_case", "write_tables"]
 
 _NEEDED_OF_STORAGE = (
     ("random_read", "read"),
@@ -21,6 +21,7 @@ _NEEDED_OF_STORAGE = (
     ("random_update", "random_write", "update", "write"),
 )
 _NEEDED_OF_COMPUTE = (("mac_random", "mult_random", "mac", "mult", "compute"),)
+_TABLES = "ert.yaml"
 _BLOCKS_WITH_TABLE = (1, 2, 4, 8, 16, 32)
 
 
@@ -29,7 +30,7 @@ class CaseFiles:
 
     def __init__(self, folder: Path) -> None:
         self.specification = tuple(folder / f"{name}.yaml" for name in ("arch", "problem", "mapping"))
-        self.tables = folder / "ert.yaml"
+        self.tables = folder / _TABLES
 
 
 def write_case(case: Case, folder: Path) -> CaseFiles:
@@ -40,9 +41,16 @@ def write_case(case: Case, folder: Path) -> CaseFiles:
     problem.write_text(problem_to_yaml(case.problem), encoding="utf-8")
     mapping.write_text(mapping_to_yaml(case.mapping, case.architecture, case.problem), encoding="utf-8")
     if case.energy is not None:
-        table = _known_components(case.energy, case.architecture)
-        files.tables.write_text(energy_table_to_yaml(table, case.architecture), encoding="utf-8")
+        write_tables(case.energy, case.architecture, folder)
     return files
+
+
+def write_tables(table: EnergyTable, architecture: Architecture, folder: Path) -> Path:
+    """Write ERT and ART; components that the architecture lacks are left out, as Timeloop itself passes over them."""
+    path = folder / _TABLES
+    text = energy_table_to_yaml(_known_components(table, architecture), architecture)
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def check_case(case: Case) -> None:
@@ -58,7 +66,7 @@ def check_case(case: Case) -> None:
             key="ERT",
             fix="add a file with ERT (and ART) tables to the case, or estimate one with `codesign energy`",
         )
-    _check_table(case.energy, case.architecture)
+    check_table(case.energy, case.architecture)
     _check_problem(case)
     if any(
         not loop.perfect for level in case.mapping.levels for loop in level.temporal + level.spatial_x + level.spatial_y
@@ -68,7 +76,8 @@ def check_case(case: Case) -> None:
         _check_sparse(case)
 
 
-def _check_table(table: EnergyTable, architecture: Architecture) -> None:
+def check_table(table: EnergyTable, architecture: Architecture) -> None:
+    """Every component with the actions that it needs; InputError for one that is missing."""
     parts = [(level.name, _NEEDED_OF_STORAGE) for level in architecture.storage if not level.spatial_dummy]
     for name, needed in [*parts, (architecture.compute.name, _NEEDED_OF_COMPUTE)]:
         try:
@@ -128,7 +137,6 @@ def _cannot(what: str, key: str) -> InputError:
 
 
 def _known_components(table: EnergyTable, architecture: Architecture) -> EnergyTable:
-    """Without components that the architecture lacks, as Timeloop itself passes over them."""
     names = {level.name for level in architecture.storage} | {architecture.compute.name}
     return replace(
         table,

@@ -69,7 +69,9 @@ class Finished:
 class Runner(Protocol):
     """Anything that can run a command the way ``run_program`` does."""
 
-    def __call__(self, command: Sequence[str], folder: Path, timeout_seconds: float) -> Finished:
+    def __call__(
+        self, command: Sequence[str], folder: Path, timeout_seconds: float, *, interrupt_seconds: float | None = None
+    ) -> Finished:
         """Run ``command`` in ``folder``; OSError if it cannot be started."""
         ...
 
@@ -79,8 +81,13 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {**{name: environment[name] for name in _PASSED_ON if name in environment}, **_SET}
 
 
-def run_program(command: Sequence[str], folder: Path, timeout_seconds: float) -> Finished:
+def run_program(
+    command: Sequence[str], folder: Path, timeout_seconds: float, *, interrupt_seconds: float | None = None
+) -> Finished:
     """Run a command in ``folder`` and wait for it; past its time the whole process group is killed.
+
+    With ``interrupt_seconds`` it gets a SIGINT after that time (timeloop-mapper then writes the best it has) and
+    ``timeout_seconds`` more to end.
 
     Output goes to files in the folder (a chatty program cannot fill the memory); their ends are returned.
 
@@ -101,12 +108,21 @@ def run_program(command: Sequence[str], folder: Path, timeout_seconds: float) ->
         )
         returncode: int | None
         try:
-            returncode = process.wait(timeout_seconds)
+            returncode = _wait(process, timeout_seconds, interrupt_seconds)
         except subprocess.TimeoutExpired:
             returncode = None
         finally:
             _end(process)
     return Finished(returncode, _tail(out), _tail(err), time.monotonic() - began)
+
+
+def _wait(process: subprocess.Popen[bytes], timeout_seconds: float, interrupt_seconds: float | None) -> int:
+    if interrupt_seconds is not None:
+        try:
+            return process.wait(interrupt_seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+    return process.wait(timeout_seconds)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -44,7 +44,7 @@ def test_simulate_with_the_engine_timeloop(folder: Path, tmp_path: Path) -> None
     (entry,) = json.loads(out.read_text())
     assert entry["case"] == "dense"
     assert entry["result"]["cycles"] == answered(folder).cycles
-    assert any("real timeloop-model" in warning for warning in entry["result"]["warnings"])
+    assert any("real Timeloop" in warning for warning in entry["result"]["warnings"])
     assert len(list(kept.iterdir())) == 1
 
 

@@ -72,7 +72,7 @@ def test_a_good_run_gives_the_programs_numbers(make, stand_ins: StandIns, tmp_pa
             # Full precision: the archive's 17 digits, not the text's two decimals.
             assert stats.energy_pJ == pytest.approx(want_stats.energy_pJ, rel=1e-14)
             assert replace(stats, energy_pJ=0.0) == replace(want_stats, energy_pJ=0.0)
-    assert any("real timeloop-model" in warning for warning in got.warnings)
+    assert any("real Timeloop" in warning for warning in got.warnings)
 
 
 def test_what_the_program_is_given(stand_ins: StandIns, case: Case, tmp_path: Path) -> None:
