@@ -91,6 +91,10 @@ def actual_sparsity(
     block: int,
 ) -> TileSparsity:
     """Like ``tile_sparsity``, from the mask. The metadata of the fullest tile is an upper bound."""
+    plain = (Units(),) * len(layout.ranks)
+    if not (layout.has_metadata or (parent is not None and parent.has_metadata)):
+        overall = data.ones / (data.samples * problem.tensor_size(dataspace))
+        return TileSparsity(layout, overall, plain, float(tile.replication), tile.size, 0)
     occupancies = actual_tiles(data, problem, dataspace, box)
     words = dataspace.tile_size(box)
     empty = occupancies.probabilities[0] if occupancies.counts[0] == 0 else 0.0
@@ -98,7 +102,6 @@ def actual_sparsity(
     mean = sum(k * p for k, p in zip(*occupancies, strict=True))
     density = min(1.0, mean / words / share) if share else 0.0
     if not layout.has_metadata:
-        plain = (Units(),) * len(layout.ranks)
         return TileSparsity(layout, mean / words, plain, tile.replication * share, tile.size, 0)
     most = max(occupancies.counts)
     units, bits = _metadata(data, problem, dataspace, layout, empty, share, most)

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from math import lcm, prod
-from string import ascii_letters
 
 import numpy as np
 import numpy.typing as npt
 
 from codesign.accelerator.model.events import Digit, Event
 from codesign.accelerator.model.expected_events import probability_of_none
-from codesign.accelerator.model.packed_mask import SAMPLES, Words, indicator, placed, unpacked
+from codesign.accelerator.model.joint_count import Part, in_all_samples, in_each_sample
+from codesign.accelerator.model.packed_mask import SAMPLES, Words, indicator, placed
 from codesign.accelerator.spec.actual_data import ActualData
 from codesign.accelerator.spec.problem import Dataspace, Problem
 from codesign.errors import InputError
@@ -27,8 +27,6 @@ from codesign.errors import InputError
 __all__ = ["Survival", "minimal"]
 
 _Counts = npt.NDArray[np.int64]
-_Part = tuple[Words, tuple[int, ...], bool]
-"""Packed words of one block, a digit for each of their axes, and whether they vary with the sample."""
 
 
 def minimal(events: Iterable[Event]) -> tuple[Event, ...]:
@@ -137,10 +135,10 @@ def _counted(setting: _Setting, per_sample: bool) -> tuple[_Counts, int]:
     for block in range(blocks):
         parts_of_block = [_tensor(tensor, digits, lengths, block) for tensor in tensors]
         count = min(SAMPLES, samples - block * SAMPLES) if varies else 1
-        if (per_sample and varies) or sum(part[2] for part in parts_of_block) > 1:
-            totals.append(_each_sample(parts_of_block, count))
+        if per_sample and varies:
+            totals.append(in_each_sample(parts_of_block, count))
         else:
-            totals.append(np.array([_all_samples(parts_of_block)]))
+            totals.append(np.array([in_all_samples(parts_of_block, count)]))
     total = np.concatenate(totals)
     if not varies:  # every sample has the same
         total = total if per_sample else total * samples
@@ -152,7 +150,7 @@ def _tensor(
     digits: tuple[Digit, ...],
     lengths: Mapping[int, int],
     block: int,
-) -> _Part:
+) -> Part:
     """Where all tiles of one tensor have a one."""
     data, dataspace, extents, tiles = tensor
     words = placed(data, extents)
@@ -185,54 +183,3 @@ def _resolved(
     order = [own.index(label) for label in labels if label in own]
     grid = grid.transpose(order)
     return grid.reshape([lengths[label] if label in own else 1 for label in labels])
-
-
-def _all_samples(parts: Sequence[_Part]) -> int:
-    """Sum over the samples of a block; at most one tensor varies with them."""
-    shared = _shared(parts)
-    factors: list[tuple[npt.NDArray[np.float64], tuple[int, ...]]] = []
-    for words, labels, varies in parts:
-        ones = np.bitwise_count(words) if varies else (words != 0).astype(np.uint8)
-        factors.append(_summed(ones, labels, shared))
-    return int(_product(factors, None))
-
-
-def _each_sample(parts: Sequence[_Part], count: int) -> _Counts:
-    """One number a sample."""
-    shared = _shared(parts)
-    factors = []
-    for words, labels, varies in parts:
-        if varies:
-            values, left = _summed(unpacked(words, count), (*labels, -1), {*shared, -1})
-        else:
-            values, left = _summed(words != 0, labels, shared)
-        factors.append((values, left))
-    total = _product(factors, -1)
-    return np.rint(total).astype(np.int64)
-
-
-def _shared(parts: Sequence[_Part]) -> set[int]:
-    labels = [label for _, own, _ in parts for label in own]
-    return {label for label in labels if labels.count(label) > 1}
-
-
-def _summed(
-    values: npt.NDArray[np.uint8] | npt.NDArray[np.bool_], labels: tuple[int, ...], keep: set[int]
-) -> tuple[npt.NDArray[np.float64], tuple[int, ...]]:
-    axes = tuple(axis for axis, label in enumerate(labels) if label not in keep)
-    left = tuple(label for label in labels if label in keep)
-    total = np.asarray(np.sum(values, axis=axes, dtype=np.int64))
-    return total.astype(np.float64), left
-
-
-def _product(
-    factors: Sequence[tuple[npt.NDArray[np.float64], tuple[int, ...]]], kept: int | None
-) -> npt.NDArray[np.float64]:
-    """Sum of products over all labels but ``kept``; exact, since every count is far below 2**53."""
-    names = dict(zip(sorted({label for _, labels in factors for label in labels}), ascii_letters, strict=False))
-    inputs = ",".join("".join(names[label] for label in labels) for _, labels in factors)
-    output = names.get(kept, "") if kept is not None else ""
-    total: npt.NDArray[np.float64] = np.einsum(
-        f"{inputs}->{output}", *(values for values, _ in factors), optimize=len(factors) > 1
-    )
-    return total

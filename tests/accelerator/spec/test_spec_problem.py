@@ -76,7 +76,7 @@ def test_densities(tmp_path: Path) -> None:
         ("stride: 2", "stride: 2, densities: {Weight: 0.5}", "did you mean Weights"),
         ("stride: 2", "stride: 2, densities: {Weights: 1.5}", "from 0 to 1"),
         ("stride: 2", "stride: 2, densities: {Weights: {density: 0.5}}", "needs `distribution`"),
-        ("stride: 2", "stride: 2, densities: {Weights: {density: 0.5, distribution: normal}}", "the distribution"),
+        ("stride: 2", "stride: 2, densities: {Weights: {density: 0.5, distribution: normal}}", "no such distribution"),
         ("stride: 2", "stride: 2, densities: {Weights: {density: .nan, distribution: fixed}}", "finite"),
         ("stride: 2", "stride: 2, densities: {Weights: {distribution: banded, band_width: -1}}", "not be negative"),
         ("version: 0.4", "version: 0.3", "version 0.4"),
