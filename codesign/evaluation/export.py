@@ -6,16 +6,18 @@ Layout, relative to the run's ``timeloop`` folder::
     ARCHITECTURE/MODEL/LAYER/mapping.yaml         shared by both kinds of input
     ARCHITECTURE/MODEL/LAYER/problem.clean.yaml, problem.adversarial.yaml
 
-Four files make a case: arch, ert, mapping and one of the problems.
+Four files make a case: arch, ert, mapping and one of the problems. The design is written as it was understood, without
+its constraints: the mapping says all of them, and the real front end takes nothing said twice. A storage without a size
+gets a depth that no layer fills, because the real front end demands one.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from codesign.accelerator.spec.architecture_writer import architecture_to_yaml
 from codesign.accelerator.spec.writer import energy_table_to_yaml, mapping_to_yaml, problem_to_yaml
 from codesign.evaluation.accelerators import Accelerator
 from codesign.evaluation.hardware import LayerDensities, MappedLayer
@@ -46,11 +48,14 @@ class TimeloopExport:
     def write(self, mapped: Sequence[MappedLayer], densities: Mapping[str, LayerDensities], input_kind: str) -> None:
         """Write the files of every layer for one kind of input."""
         self._shared.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self._accelerator.path, self._shared / "arch.yaml")
         design = self._accelerator.design
-        if design.energy is None:
-            text = energy_table_to_yaml(self._accelerator.energy, design.architecture)
-            (self._shared / "ert.yaml").write_text(text, encoding="utf-8")
+        source = (
+            f"# {self._accelerator.path.name} (sha256 of the design's files: {design.sha256}), constraints left out.\n"
+        )
+        arch = architecture_to_yaml(design.architecture, design.sparse, limit_unlimited=True)
+        (self._shared / "arch.yaml").write_text(source + arch, encoding="utf-8")
+        tables = energy_table_to_yaml(self._accelerator.energy, design.architecture)
+        (self._shared / "ert.yaml").write_text(tables, encoding="utf-8")
         for item in mapped:
             folder = self._layer(item.layer.name)
             folder.mkdir(parents=True, exist_ok=True)
