@@ -29,6 +29,8 @@ __all__ = ["app", "run"]
 # set before torch is imported and yields to the user's own setting.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="codesign",
     help="Robust accuracy of a neural network beside its simulated energy and latency.",
@@ -78,15 +80,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         app(args=list(arguments) if arguments is not None else None, standalone_mode=True)
     except InputError as error:
-        typer.secho(f"codesign: error: {error}", err=True, fg=typer.colors.RED if sys.stderr.isatty() else None)
+        colour = typer.colors.RED if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else None
+        typer.secho(f"codesign: error: {error}", err=True, fg=colour)
         return 2
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         typer.echo(f"codesign: error: {what}", err=True)
         return 1
     except KeyboardInterrupt:
-        typer.echo("codesign: interrupted; the same command resumes", err=True)
-        return 130
+        return _interrupted(arguments)
     except SystemExit as stop:
+        if stop.code == _INTERRUPTED:  # typer turns Ctrl-C into it, without a word
+            return _interrupted(arguments)
         return stop.code if isinstance(stop.code, int) else 1
     return 0
+
+
+def _interrupted(arguments: Sequence[str] | None) -> int:
+    command = next(iter(sys.argv[1:] if arguments is None else arguments), "")
+    typer.echo(f"codesign: interrupted{'; the same command resumes' if command == 'evaluate' else ''}", err=True)
+    return _INTERRUPTED

@@ -141,7 +141,7 @@ def test_the_same_seed_gives_the_same_record_byte_for_byte(finished: FinishedRun
 
 
 def test_a_killed_run_is_taken_up_and_gives_the_same_record(
-    finished: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import codesign.evaluation.run as evaluation
 
@@ -156,6 +156,7 @@ def test_a_killed_run_is_taken_up_and_gives_the_same_record(
         patch.setattr(evaluation, "measure_masks", interrupted)
         assert run([*SMALL, "--out", str(out), "--quiet"]) == 130
     assert calls
+    assert capsys.readouterr().err == "codesign: interrupted; the same command resumes\n"
     assert not out.exists()
     assert len(list(tmp_path.rglob("batch_*.npz"))) == 3  # 24 images, 8 at a time
     assert run([*SMALL, "--out", str(out), "--quiet"]) == 0
