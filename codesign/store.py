@@ -130,11 +130,23 @@ class RunFolder:
             raise _unwritable(self.out, error) from error
         key_file = self.staging / _KEY_FILE
         self.resumed = key_file.is_file() and key_file.read_text(encoding="utf-8") == self.key
-        if not self.resumed:
+        if self.resumed:
+            self._drop_half_written()
+        else:
             shutil.rmtree(self.staging, ignore_errors=True)
             (self.staging / _STAGES).mkdir(parents=True)
             key_file.write_text(self.key, encoding="utf-8")
         return self
+
+    def _drop_half_written(self) -> None:
+        """Only finished stages are taken over: whatever else a killed run left would be published with the new."""
+        for path in self.staging.iterdir():
+            if path.name in {_STAGES, _KEY_FILE}:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -48,6 +48,20 @@ def test_a_killed_run_is_resumed_by_the_same_key_only(tmp_path: Path) -> None:
         assert run.stage("robustness") is None
 
 
+def test_what_a_killed_run_had_half_written_is_not_published(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(KilledError), RunFolder(out, "a") as run:
+        run.scratch("batches").joinpath("0.npz").touch()
+        (run.staging / ".report-x1").mkdir()
+        (run.staging / ".report-x1" / "figure.png").touch()
+        (run.staging / "results.json").write_text("{")
+        raise KilledError
+    with RunFolder(out, "a") as run:
+        assert run.scratch("batches").joinpath("0.npz").is_file()
+        run.publish()
+    assert list(out.iterdir()) == []
+
+
 def test_bad_input_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(InputError), RunFolder(out, "a") as run:
