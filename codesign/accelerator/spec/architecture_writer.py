@@ -42,6 +42,13 @@ _ESTIMATOR_KEYS = (
 )
 """Attributes that say nothing to the engine and are passed on where they are plain values."""
 
+_COMPUTE_TYPES = {
+    ("operands", "gating"): "gating",
+    ("operands", "skipping"): "skipping",
+    ("outputs", "gating"): "gate_on_masked_output",
+    ("outputs", "skipping"): "skip_on_masked_output",
+}
+
 
 def architecture_to_yaml(
     architecture: Architecture, sparse: SparseOptimizations | None = None, *, limit_unlimited: bool = False
@@ -199,7 +206,7 @@ def _sparse(sparse: SparseOptimizations) -> Iterator[str]:
             yield from _layout(layout)
     kinds: dict[str, list[str]] = {}
     for entry in sparse.compute:
-        kinds.setdefault(entry.level, []).append(entry.kind)
+        kinds.setdefault(entry.level, []).append(_COMPUTE_TYPES[entry.on, entry.kind])
     for name, saved in kinds.items():
         yield f"  - target: {name_text(name)}"
         yield f"    compute_optimization: [{', '.join(f'{{type: {kind}}}' for kind in saved)}]"

@@ -70,7 +70,7 @@ sparse_optimizations:
         ranks: [{format: UOP, payload_word_bits: 4}, {format: CP, metadata_word_bits: 2, flattened_rankIDs: [[C, M]]}]
       - {name: Inputs, rank_application_order: inner_to_outer, ranks: [{format: B}]}
   - target: mac
-    compute_optimization: [{type: gating}, {type: skipping}]
+    compute_optimization: [{type: gating}, {type: skipping}, {type: gate_on_masked_output}]
 """
 
 

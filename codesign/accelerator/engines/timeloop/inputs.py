@@ -118,6 +118,8 @@ def _check_sparse(case: Case) -> None:
     operands = [dataspace.name for dataspace in problem.dataspaces if not dataspace.read_write]
     if len(operands) != 2:
         raise _cannot(f"a sparse run with {len(operands)} operands; it asserts two", f"{case.name}.problem")
+    if any(entry.on == "outputs" for entry in case.sparse.compute):
+        raise _cannot("computes saved by a mask over outputs", f"{case.name}.sparse_optimizations")
     outputs = {dataspace.name for dataspace in problem.dataspaces if dataspace.read_write}
     blocks = {level.name: level.block_size for level in case.architecture.storage}
     for entry in case.sparse.levels:

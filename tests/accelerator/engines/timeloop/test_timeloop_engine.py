@@ -20,6 +20,7 @@ from codesign.accelerator.spec.case import Case
 from codesign.accelerator.spec.density import StructuredNM
 from codesign.accelerator.spec.loader import load_case
 from codesign.accelerator.spec.problem import Dataspace, Problem, Term
+from codesign.accelerator.spec.sparse import ComputeOptimization
 from codesign.errors import InputError
 
 
@@ -325,6 +326,9 @@ def test_what_timeloop_cannot_express_is_an_error(stand_ins: StandIns, case: Cas
     with pytest.raises(InputError, match="installed version"):
         TimeloopEngine.found()(case, stride_rule="pre_a12fff5")
     sparse = sparse_case(tmp_path)
+    masked = replace(sparse.sparse, compute=(ComputeOptimization("mac", "skipping", on="outputs"),))
+    with pytest.raises(InputError, match="mask over outputs"):
+        run(replace(sparse, sparse=masked))
     mask = Dataspace("Mask", ((Term(0),), (Term(2),)))
     three = Problem("masked", sparse.problem.dimensions, sparse.problem.bounds, (*sparse.problem.dataspaces, mask))
     levels = tuple(
