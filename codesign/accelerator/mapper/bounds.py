@@ -63,11 +63,34 @@ def lower_bound(task: Task) -> LowerBound:
 
 
 def _touched(task: Task, index: int) -> int:
-    """Different words that the computes touch, at least: the largest single dimension of every rank."""
+    """Words that must cross into or out of the outermost level: at least the largest single dimension of every rank.
+
+    0 where neighbours may pass data on between that level and the next one that surely keeps the tensor: the model
+    then counts neither the first delivery nor the hand-over at the outermost level.
+    """
+    last = len(task.architecture.storage) - 1
+    sure = [level for level in range(last) if task.constraints.levels[level].keep[index] is True]
+    if _may_link(task, index, sure[-1] + 1 if sure else 0, last):
+        return 0
     words = 1
     for rank in task.problem.dataspaces[index].ranks:
         words *= max(task.problem.bounds[term.dimension] for term in rank)
     return words
+
+
+def _may_link(task: Task, index: int, first: int, last: int) -> bool:
+    """Whether an element of a spatial group of these levels may get data from a neighbour.
+
+    Without sliding windows a tile that is reused moves farther than any two elements are apart.
+    """
+    levels = task.constraints.levels
+    slides = any(len(rank) > 1 for rank in task.problem.dataspaces[index].ranks)
+    return any(
+        prod(task.architecture.fanout(level)) > 1
+        and index not in levels[level].no_link_transfer
+        and (slides or level == 0 or index in levels[level - 1].no_temporal_reuse)
+        for level in range(first, last + 1)
+    )
 
 
 def _tensor_pJ(task: Task, cost: CostModel, index: int, words: int) -> float:
@@ -90,9 +113,9 @@ def _tensor_pJ(task: Task, cost: CostModel, index: int, words: int) -> float:
 
 def _accesses(task: Task, index: int, level: int) -> float:
     """Least accesses at a level that serves all computes."""
-    dataspace, constraints = task.problem.dataspaces[index], task.constraints.levels
+    dataspace = task.problem.dataspaces[index]
     fans = [prod(task.architecture.fanout(inner)) for inner in range(level + 1)]
-    if any(fan > 1 and index not in constraints[inner].no_link_transfer for inner, fan in enumerate(fans)):
+    if _may_link(task, index, 0, level):
         return 0.0
     # One access serves at most all computes under one instance, and once for each value of what does not move it.
     still = prod(bound for d, bound in enumerate(task.problem.bounds) if d not in dataspace.dimensions)

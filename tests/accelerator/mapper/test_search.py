@@ -1,0 +1,208 @@
+"""The search as a whole: determinism, budgets, objectives, imperfect factors, bounds, what it says of a mapping."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from threading import Event
+
+import numpy as np
+import pytest
+
+from codesign.accelerator.mapper.batch import BatchEvaluator
+from codesign.accelerator.mapper.bounds import lower_bound
+from codesign.accelerator.mapper.explain import explain
+from codesign.accelerator.mapper.find import Budget, Found, search_mapping
+from codesign.accelerator.mapper.goal import Goal
+from codesign.accelerator.mapper.heuristic import heuristic_mapping
+from codesign.accelerator.mapper.imperfect import cut_back, padded_bounds
+from codesign.accelerator.mapper.layers import map_tasks
+from codesign.accelerator.mapper.size import choices_of, size_of
+from codesign.accelerator.mapper.space import MapSpace
+from codesign.accelerator.mapper.task import Task
+from codesign.accelerator.result import Infeasible, Result
+from codesign.accelerator.spec.constraints import FactorLimit, LoopConstraints
+from codesign.accelerator.spec.mapping import Mapping
+from codesign.accelerator.spec.problem import Problem
+from codesign.errors import InputError
+from tests.accelerator.mapper.mapper_designs import DESIGNS, energy_table, nest, two_level
+from tests.accelerator.mapper.random_tasks import random_batch, task_of
+
+LAYER = nest(M=16, C=8, P=7, Q=7, R=3, S=3)
+SMALL = Budget(6_000)
+
+
+def task(design: str = "weight_stationary_16x16", problem: Problem = LAYER) -> Task:
+    architecture, limits = DESIGNS[design]()
+    return Task(architecture, problem, limits, energy_table(architecture))
+
+
+def search(*arguments: object, **options: object) -> Found:
+    found = search_mapping(*arguments, **options)  # type: ignore[arg-type]
+    assert isinstance(found, Found)
+    return found
+
+
+def test_the_answer_depends_on_the_seed_and_not_on_the_workers():
+    one = search(task(), budget=SMALL, seed=3)
+    two = search(task(), budget=SMALL, seed=3, workers=2)
+    assert one.best == two.best
+    assert (one.evaluated, one.valid) == (two.evaluated, two.valid)
+
+
+def test_no_worse_than_the_heuristic_and_what_it_says_is_what_the_engine_says():
+    for design in DESIGNS:
+        own = task(design)
+        found = search(own, budget=SMALL)
+        start = heuristic_mapping(own.architecture, own.problem, own.constraints, own.energy)
+        assert isinstance(start, Mapping)
+        known = own.evaluate(start)
+        assert isinstance(known, Result)
+        assert Goal().key(found.best.result) <= Goal().key(known)
+        assert own.evaluate(found.best.mapping) == found.best.result
+
+
+def test_every_objective_is_best_at_its_own_number_and_ties_go_by_the_second():
+    own = task()
+    energy, latency = (search(own, Goal.parse(name), SMALL) for name in ("energy", "latency"))
+    both = search(own, Goal.parse("latency,energy"), SMALL)
+    assert energy.best.result.energy_pJ <= latency.best.result.energy_pJ
+    assert both.best.result.cycles == latency.best.result.cycles
+    assert both.best.result.energy_pJ <= latency.best.result.energy_pJ
+
+
+def test_a_trade_off_is_a_front():
+    found = search(task("row_stationary_14x12"), Goal.parse("energy,latency", pareto=True), Budget(20_000))
+    results = [candidate.result for candidate in found.front]
+    assert all(a.energy_pJ < b.energy_pJ and a.cycles > b.cycles for a, b in pairwise(results))
+    assert len(found.to_json(task("row_stationary_14x12"))["pareto"]) == len(results)
+
+
+@pytest.mark.parametrize("text", ["speed", "edp,energy,latency", "edp,edp", ""])
+def test_unknown_objectives_are_bad_input(text):
+    with pytest.raises(InputError, match="objective"):
+        Goal.parse(text)
+
+
+def test_a_pareto_set_is_of_two():
+    with pytest.raises(InputError, match="two different objectives"):
+        Goal.parse("edp", pareto=True)
+
+
+@pytest.mark.parametrize(("evaluations", "seconds"), [(0, None), (-1, None), (None, 0.0), (None, None)])
+def test_an_empty_budget_is_bad_input(evaluations, seconds):
+    with pytest.raises(InputError, match="budget"):
+        Budget(evaluations, seconds)
+
+
+def test_a_stopped_search_gives_the_best_so_far():
+    stop = Event()
+    stop.set()
+    found = search(task(), budget=Budget(10**9), stop=stop)
+    assert found.stopped == "interrupted"
+    assert found.best.result.legal
+
+
+def test_an_interrupted_search_gives_the_best_so_far():
+    def interrupt(done: int, total: int, detail: str) -> None:
+        raise KeyboardInterrupt
+
+    assert search(task(), budget=Budget(10**9), progress=interrupt).stopped == "interrupted"
+
+
+def test_a_time_limit_ends_the_search():
+    assert search(task(), budget=Budget(None, 0.2)).stopped == "seconds"
+
+
+def test_identical_tasks_are_searched_once_and_in_the_order_given():
+    first, second = task(), task(problem=nest(M=4, C=4))
+    calls: list[tuple[int, int]] = []
+    answers = map_tasks(
+        [first, second, first], Goal(), SMALL, progress=lambda done, total, _: calls.append((done, total))
+    )
+    assert answers[0] is answers[2]
+    assert calls[-1] == (2, 2)
+    assert isinstance(answers[1], Found)
+    assert answers[1].best.result.computes.algorithmic == 16
+
+
+def test_nothing_legal_is_explained():
+    own = task()
+    limit = LoopConstraints((FactorLimit(1, "=", 4),))
+    levels = list(own.constraints.levels)
+    levels[0] = replace(levels[0], temporal=limit)
+    levels[-1] = replace(levels[-1], temporal=LoopConstraints((FactorLimit(1, "=", 8),)))
+    found = search_mapping(replace(own, constraints=replace(own.constraints, levels=tuple(levels))), budget=SMALL)
+    assert isinstance(found, Infeasible)
+    assert found.demand > found.capacity
+    assert found.levers
+
+
+# Imperfect factors.
+
+
+@pytest.mark.parametrize(("larger", "bound"), [(12, 11), (16, 9), (24, 23)])
+def test_a_mapping_cut_back_covers_exactly_the_smaller_bound(larger, bound):
+    own = task(problem=nest(M=larger, C=8))
+    mapping = heuristic_mapping(own.architecture, own.problem, own.constraints, own.energy)
+    assert isinstance(mapping, Mapping)
+    smaller = nest(M=bound, C=8)
+    cut = cut_back(mapping, smaller.bounds)
+    cut.check(own.architecture, smaller)
+    assert replace(own, problem=smaller).evaluate(cut).legal
+
+
+def test_a_prime_bound_fills_the_array_with_imperfect_factors():
+    own = task("row_stationary_14x12", nest(M=197, C=12))
+    found = search(own, budget=SMALL)
+    levels = found.best.mapping.levels
+    loops = [loop for level in levels for loop in (*level.spatial_x, *level.spatial_y, *level.temporal)]
+    assert not all(loop.perfect for loop in loops)
+    assert found.best.result.cycles <= -(-197 // 12)
+
+
+@pytest.mark.parametrize(("bound", "fanouts"), [(64, [8, 16]), (12, [12]), (1, [14])])
+def test_bounds_that_divide_well_are_left_alone(bound, fanouts):
+    assert padded_bounds(bound, fanouts) == []
+
+
+def test_padding_is_little_and_fills_the_fan_out():
+    assert all(197 < bound <= 1.15 * 197 for bound in padded_bounds(197, [14, 12, 168]))
+
+
+# Bounds and size.
+
+
+def test_no_mapping_beats_the_lower_bound():
+    legal = 0
+    for seed in range(60):
+        own = task_of(seed)
+        bound, evaluator = lower_bound(own), BatchEvaluator(own)
+        answers = evaluator(random_batch(evaluator, 40, seed))
+        legal += int(answers.legal.sum())
+        assert np.nanmin([np.inf, *answers.energy_pJ]) >= bound.energy_pJ * (1 - 1e-12)
+        assert np.nanmin([np.inf, *answers.cycles]) >= bound.cycles
+    assert legal > 400
+
+
+def test_the_size_counts_every_factorisation_order_and_keep():
+    architecture, limits = two_level()
+    problem = nest(M=4, C=6)
+    space = MapSpace(architecture, problem, limits)
+    size = size_of(space, choices_of(space))
+    # M = 2*2 over two places in 3 ways, C = 2*3 in 4; two loops in 2 orders at 2 levels; the buffer keeps 3 or not.
+    assert (size.factorizations, size.orders, size.keeps) == (3 * 4, 2 * 2, 2**3)
+
+
+# What is said of a mapping.
+
+
+def test_the_explanation_shows_loops_tiles_and_bandwidths():
+    own = task("row_stationary_14x12")
+    found = search(own, budget=SMALL)
+    text = explain(own, found.best.mapping, found.best.result)
+    for storage in own.architecture.storage:
+        assert storage.spatial_dummy or f"\n{storage.name}" in f"\n{text}"
+    assert "parallel for" in text
+    assert "of 16 (" in text
+    assert f"{found.best.result.cycles:,} cycles" in text
