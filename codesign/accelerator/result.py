@@ -80,7 +80,8 @@ class ComputeStats:
     ``gated`` and ``skipped`` are, as in the real program, those that the compute level itself gates or skips. Computes
     whose operand a storage level gates or skips never reach it; they are ``kept_away_by_gating`` and
     ``kept_away_by_skipping`` (named after the innermost level that saves accesses to the operand). What is in none of
-    these has both operands missing from compressed tensors, and never existed.
+    these has both operands missing from compressed tensors, and never existed. ``idle`` of those kept away by gating
+    take their cycle all the same: they wait for a mask over the outputs.
     """
 
     algorithmic: int
@@ -90,6 +91,7 @@ class ComputeStats:
     energy_pJ: float = 0.0
     kept_away_by_gating: int = 0
     kept_away_by_skipping: int = 0
+    idle: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The keys of the ``codesign simulate`` contract, and more."""
@@ -100,6 +102,7 @@ class ComputeStats:
             "skipped": self.skipped,
             "kept_away_by_gating": self.kept_away_by_gating,
             "kept_away_by_skipping": self.kept_away_by_skipping,
+            "idle": self.idle,
             "energy_pJ": self.energy_pJ,
         }
 

@@ -26,7 +26,7 @@ from codesign.accelerator.spec.mapping import Mapping
 from codesign.accelerator.spec.problem import Problem
 from codesign.accelerator.spec.sparse import SparseOptimizations
 
-__all__ = ["Semantics", "evaluate"]
+__all__ = ["Semantics", "dense_accesses", "evaluate"]
 
 Semantics = Literal["clean", "compat"]
 
@@ -86,12 +86,7 @@ def evaluate(
     if infeasible is not None:
         return infeasible
     hops = networks_cost(architecture, energy)
-    traffic = analyse(nest, problem.dataspaces, mapping.levels, stride_rule, hops)
-    columns = [
-        count_accesses(nest, dataspace, index, tuple(row[index] for row in traffic), mapping.levels)
-        for index, dataspace in enumerate(problem.dataspaces)
-    ]
-    accesses = tuple(zip(*columns, strict=True))
+    accesses = dense_accesses(nest, problem, mapping, stride_rule, hops=hops)
     computes = dense_computes(nest, operations(nest))
     activities = tuple(tuple(dense_activity(tile) for tile in row) for row in accesses)
     prices, warnings = Prices(energy), tuple[str, ...]()
@@ -119,6 +114,18 @@ def evaluate(
     return _result(run, prices, warnings)
 
 
+def dense_accesses(
+    nest: Nest, problem: Problem, mapping: Mapping, stride_rule: StrideRule = "current", *, hops: bool = False
+) -> tuple[tuple[Accesses, ...], ...]:
+    """Dense accesses of every level (innermost first) and dataspace; with the way through networks if ``hops``."""
+    traffic = analyse(nest, problem.dataspaces, mapping.levels, stride_rule, hops)
+    columns = [
+        count_accesses(nest, dataspace, index, tuple(row[index] for row in traffic), mapping.levels)
+        for index, dataspace in enumerate(problem.dataspaces)
+    ]
+    return tuple(zip(*columns, strict=True))
+
+
 def _demand(activities: Sequence[Activity]) -> Demand:
     return Demand([entry.capacity_words for entry in activities], [entry.metadata_bits for entry in activities])
 
@@ -144,6 +151,7 @@ def _result(run: _Run, prices: Prices, warnings: Sequence[str]) -> Result:
             energy_pJ=compute_pJ,
             kept_away_by_gating=computes.kept_away_by_gating,
             kept_away_by_skipping=computes.kept_away_by_skipping,
+            idle=computes.idle,
         ),
         levels=levels,
         compute_cycles=run.compute_cycles,

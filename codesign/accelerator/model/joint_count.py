@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from codesign.accelerator.model.packed_mask import Words, unpacked
 
-__all__ = ["Part", "in_all_samples", "in_each_sample"]
+__all__ = ["Part", "counts_by", "in_all_samples", "in_each_sample"]
 
 Part = tuple[Words, tuple[int, ...], bool]
 
@@ -66,6 +66,35 @@ def in_each_sample(parts: Sequence[Part], count: int) -> _Ints:
                 factors.append((np.asarray(values), (*own, _SAMPLE)))
         found.append(np.rint(_product(factors)).astype(np.int64).reshape(-1))
     return np.concatenate(found)
+
+
+def counts_by(parts: Sequence[Part], rows: Sequence[int], columns: Sequence[int], count: int) -> _Ints:
+    """Operations with ones everywhere: (positions of the labels ``rows``, those of ``columns``, samples)."""
+    if not parts:
+        return np.ones((1, 1, count), np.int64)
+    keep = (*rows, *columns)
+    wanted = {*_shared(parts), *keep}
+    step = count if len(parts) == 1 else _FEW
+    planes = [_planes(words, labels, wanted) if varies else None for words, labels, varies in parts]
+    sizes = {label: n for words, labels, _ in parts for label, n in zip(labels, words.shape, strict=True)}
+    found = []
+    for start in range(0, count, step):
+        factors = []
+        for (words, labels, _), digits in zip(parts, planes, strict=True):
+            if digits is None:
+                factors.append(_summed((words != 0).astype(np.uint8), labels, wanted))
+                continue
+            values = sum(
+                unpacked(plane, count)[..., start : start + step].astype(np.float64) * 2**k
+                for k, plane in enumerate(digits[0])
+            )
+            factors.append((np.asarray(values), (*digits[1], _SAMPLE)))
+        total = _product(factors, (*keep, _SAMPLE))
+        samples = total.shape[-1] if any(digits is not None for digits in planes) else 1
+        shape = prod(sizes[label] for label in rows), prod(sizes[label] for label in columns), samples
+        found.append(np.rint(total).astype(np.int64).reshape(shape))
+    table = np.concatenate(found, axis=2) if any(digits is not None for digits in planes) else found[0]
+    return np.broadcast_to(table, (*table.shape[:2], count))
 
 
 def _three(first: Part, second: Part, constant: Part) -> int:
@@ -137,11 +166,12 @@ def _summed(
     return total.astype(np.float64), tuple(label for label in labels if label in keep)
 
 
-def _product(factors: Sequence[tuple[npt.NDArray[np.float64], tuple[int, ...]]]) -> npt.NDArray[np.float64]:
-    """Sum of products over all labels but that of the samples; exact, since every count is far below 2**53."""
+def _product(
+    factors: Sequence[tuple[npt.NDArray[np.float64], tuple[int, ...]]], keep: Sequence[int] = (_SAMPLE,)
+) -> npt.NDArray[np.float64]:
+    """Sum of products over all labels that are not kept; exact, since every count is far below 2**53."""
     names = dict(zip(sorted({label for _, labels in factors for label in labels}), ascii_letters, strict=False))
     inputs = ",".join("".join(names[label] for label in labels) for _, labels in factors)
-    total = np.einsum(
-        f"{inputs}->{names.get(_SAMPLE, '')}", *(values for values, _ in factors), optimize=len(factors) > 1
-    )
+    output = "".join(names[label] for label in keep if label in names)
+    total = np.einsum(f"{inputs}->{output}", *(values for values, _ in factors), optimize=len(factors) > 1)
     return np.asarray(total, np.float64)

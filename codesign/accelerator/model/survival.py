@@ -8,7 +8,7 @@ density is known are independent of the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from math import lcm, prod
@@ -83,6 +83,15 @@ class Survival:
         total, steps = _counted(self._setting(exact), True)
         return np.broadcast_to(total / steps * rest, (self.samples,))
 
+    def blocks(self, events: Iterable[Event]) -> tuple[Iterator[list[Part]], dict[int, int]]:
+        """Where no event happens, for 64 samples at a time, and the number of positions of each digit.
+
+        Only for tensors with actual data.
+        """
+        setting = self._setting(minimal(events))
+        lengths = _lengths(setting)
+        return _blocks(setting, lengths), lengths
+
     def _setting(self, events: Sequence[Event]) -> _Setting:
         """All that the count depends on, by value: masks are equal if their content is."""
         used = sorted({event.dataspace for event in events})
@@ -119,30 +128,43 @@ def _counted(setting: _Setting, per_sample: bool) -> tuple[_Counts, int]:
 
     Operations that differ only in digits that no event depends on are counted once.
     """
-    tensors, digits, samples = setting
-    lengths: dict[int, int] = {}
-    for _, dataspace, _, tiles in tensors:
-        for index, digit in enumerate(digits):
-            for tile in tiles:
-                parts = digit.bound // dict(tile).get(index, 1)
-                if digit.dimension in dataspace.dimensions and parts > 1:
-                    lengths[index] = lcm(lengths.get(index, 1), parts)
-    for index, length in lengths.items():
-        lengths[index] = length if digits[index].bound % length == 0 else digits[index].bound
+    tensors, _, samples = setting
+    lengths = _lengths(setting)
     varies = any(data.varies for data, *_ in tensors)
-    blocks = -(-samples // SAMPLES) if varies else 1
     totals = []
-    for block in range(blocks):
-        parts_of_block = [_tensor(tensor, digits, lengths, block) for tensor in tensors]
+    for block, parts in enumerate(_blocks(setting, lengths)):
         count = min(SAMPLES, samples - block * SAMPLES) if varies else 1
         if per_sample and varies:
-            totals.append(in_each_sample(parts_of_block, count))
+            totals.append(in_each_sample(parts, count))
         else:
-            totals.append(np.array([in_all_samples(parts_of_block, count)]))
+            totals.append(np.array([in_all_samples(parts, count)]))
     total = np.concatenate(totals)
     if not varies:  # every sample has the same
         total = total if per_sample else total * samples
     return total, prod(lengths.values())
+
+
+def _lengths(setting: _Setting) -> dict[int, int]:
+    """Positions of every digit that some event depends on: all values, or runs of values that are always together."""
+    tensors, digits, _ = setting
+    lengths: dict[int, int] = {}
+    for _, dataspace, _, tiles in tensors:
+        for index, digit in enumerate(digits):
+            for tile in tiles:
+                runs = digit.bound // dict(tile).get(index, 1)
+                if digit.dimension in dataspace.dimensions and runs > 1:
+                    lengths[index] = lcm(lengths.get(index, 1), runs)
+    for index, length in lengths.items():
+        lengths[index] = length if digits[index].bound % length == 0 else digits[index].bound
+    return lengths
+
+
+def _blocks(setting: _Setting, lengths: Mapping[int, int]) -> Iterator[list[Part]]:
+    """Where the tiles of each tensor have a one, for 64 samples at a time; once if nothing varies with the sample."""
+    tensors, digits, samples = setting
+    blocks = -(-samples // SAMPLES) if any(data.varies for data, *_ in tensors) else 1
+    for block in range(blocks):
+        yield [_tensor(tensor, digits, lengths, block) for tensor in tensors]
 
 
 def _tensor(
