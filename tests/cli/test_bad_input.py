@@ -207,6 +207,7 @@ def test_a_full_disk_is_a_message(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         ("      constraints:", "      constraint:", "constraint"),
         ("    class: intmac", "    class: DRAM", "compute"),  # an architecture without compute
         ("version: 0.4", "version: 0.3", "version"),
+        ("shared_bandwidth: 2", "shard_bandwidth: 2", "did you mean shared_bandwidth"),  # else it would be unlimited
     ],
 )
 def test_bad_architectures(failing: Failing, tmp_path: Path, old: str, new: str, said: str) -> None:

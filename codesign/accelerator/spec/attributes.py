@@ -12,7 +12,7 @@ from codesign.accelerator.spec.glossary import explain_key, keys
 from codesign.accelerator.spec.nodes import Node, Value
 from codesign.errors import InputError
 
-__all__ = ["NOT_INHERITED", "STORAGE_DEFAULTS", "AttributeSet", "evaluate_attributes"]
+__all__ = ["NOT_INHERITED", "STORAGE_DEFAULTS", "AttributeSet", "check_names", "evaluate_attributes"]
 
 STORAGE_DEFAULTS: Mapping[str, object] = MappingProxyType(
     {
@@ -31,6 +31,8 @@ NOT_INHERITED = frozenset({*STORAGE_DEFAULTS, "has_power_gating", "power_gated_a
 
 
 _LONGEST_CYCLE_SECONDS = 1e-3
+# Similarity of difflib: one wrong, missing or swapped letter in a word of ten. `datawidth_a` is a name of its own.
+_ALL_BUT_EQUAL = 0.91
 
 
 class AttributeSet:
@@ -149,6 +151,23 @@ def evaluate_attributes(
         values[name] = scope[name] = value
         places[name] = node
     return values, places
+
+
+def check_names(places: Mapping[str, Node]) -> None:
+    """Raise InputError for an attribute that nobody reads and that is all but one that is read.
+
+    Attributes are free-form, since energy estimators read their own. But `shard_bandwidth` would leave the bandwidth
+    unlimited without a word.
+    """
+    known = keys("attributes")
+    for name, node in places.items():
+        near = [] if name in known else get_close_matches(name, known, n=1, cutoff=_ALL_BUT_EQUAL)
+        if near and near[0] not in places:
+            raise node.error(
+                "no reader knows this attribute, which is nearly the name of one that is read",
+                got=name,
+                fix=f"did you mean {near[0]}? (an attribute of your own estimator needs a name that differs more)",
+            )
 
 
 def _plain(node: Node) -> object:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from codesign.accelerator.spec.attributes import evaluate_attributes
+from codesign.accelerator.spec.attributes import check_names, evaluate_attributes
 from codesign.accelerator.spec.document import check_version
 from codesign.accelerator.spec.expressions import evaluate
 from codesign.accelerator.spec.glossary import keys
@@ -152,6 +152,7 @@ class _TreeReader:
         if not enabled:
             return Leaf(name, kind, node, component_class, enabled=False, constraints=entries.get("constraints"))
         values, places = evaluate_attributes(entries.get("attributes"), self._symbols)
+        check_names(places)
         scope = {**self._symbols, **values}
         mesh = _mesh(entries.get("spatial"), scope)
         if kind == "container":

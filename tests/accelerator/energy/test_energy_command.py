@@ -64,7 +64,7 @@ def test_the_json_holds_values_with_provenance(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["vector_pe"], "did you mean vector_pe_edge"),
-        (["vector_pe_edge", "--out", "no/such/folder/ert.yaml"], "does not exist"),
+        (["vector_pe_edge", "--out", "no/such/folder/ert.yaml"], "the folder of the file must exist"),
         (["no_such.yaml"], "no_such.yaml"),
     ],
 )
