@@ -118,6 +118,7 @@ class DescribedNetwork(nn.Module):
             self._steps = [dict(step) for step in description["steps"]]
             for step in self._steps:
                 _check_step(step, description)
+            self._last_use = _last_uses(self._steps)
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise InputError(
                 "a description of a network must be complete",
@@ -125,7 +126,6 @@ class DescribedNetwork(nn.Module):
                 key="model",
                 fix="it is damaged or was edited; save the network again",
             ) from error
-        self._last_use = _last_uses(self._steps)
 
     def forward(self, pixels: Tensor) -> Tensor:
         values: dict[str, Any] = {}

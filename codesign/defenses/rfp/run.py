@@ -39,13 +39,23 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How the original and the pruned network are attacked: on the first ``images`` test images, 0 for not at all."""
+    """How the original and the pruned network are attacked.
+
+    Args:
+        images: the first test images, so many; 0 for no attack at all.
+        threats: each is attacked on its own.
+        steps: of PGD.
+        autoattack: attack with AutoAttack standard too.
+        batch_size: images attacked at a time.
+        sanity_images: images that are attacked at other radii too, to check the attack.
+    """
 
     images: int = 200
     threats: tuple[Threat, ...] = DEFAULT_THREATS
     steps: int = 20
     autoattack: bool = False
     batch_size: int = 100
+    sanity_images: int = 16
 
     def record(self) -> dict[str, Any]:
         """The values as JSON types."""
@@ -197,6 +207,7 @@ def _compared(
         steps=run.comparison.steps,
         autoattack=run.comparison.autoattack,
         batch_size=run.comparison.batch_size,
+        sanity_images=run.comparison.sanity_images,
         seed=run.config.seed,
         device=run.device,
         folder=folder,

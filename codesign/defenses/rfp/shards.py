@@ -207,7 +207,7 @@ def _checked_shard(path: Path, digest: str) -> Shard:
 
 def _read_shard(path: Path) -> Shard:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return Shard(*(archive[name] for name in _ARRAYS))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(

@@ -63,6 +63,7 @@ def measure(
     steps: int,
     autoattack: bool = False,
     batch_size: int,
+    sanity_images: int,
     seed: int,
     device: str,
     folder: Path,
@@ -76,7 +77,7 @@ def measure(
         threats: what the attacker may do; each is attacked on its own.
         steps: of PGD.
         autoattack: attack with AutoAttack too.
-        batch_size, seed, device: as for ``evaluate_robustness``.
+        batch_size, sanity_images, seed, device: as for ``evaluate_robustness``.
         folder: keeps finished batches.
         progress: called with (network, images and attacks done, in total).
     """
@@ -88,6 +89,7 @@ def measure(
             images,
             attacks,
             batch_size=batch_size,
+            sanity_images=sanity_images,
             seed=seed,
             device=device,
             progress=lambda event, name=name: progress(f"attack {name}", event.done, event.total),
