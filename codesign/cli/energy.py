@@ -23,6 +23,10 @@ def energy(
     arch: Annotated[list[str], typer.Argument(help="Timeloop v0.4 files of one design, or a shipped design's name.")],
     out: Annotated[Path | None, typer.Option("--out", help="Write ERT and ART as YAML, sources as comments.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the same as JSON.")] = None,
+    tables: Annotated[
+        list[Path] | None,
+        typer.Option("--table", metavar="CSV", help="Your own figures: class, attributes, action, energy with unit."),
+    ] = None,
     quiet: QuietOption = False,
     seed: UnusedSeedOption = 0,
 ) -> None:
@@ -30,7 +34,7 @@ def energy(
 
     Example: codesign energy eyeriss_row_stationary --out ert.yaml
     """
-    from codesign.accelerator.energy import estimate
+    from codesign.accelerator.energy import BUILTIN, estimate, read_user_table
     from codesign.accelerator.spec.loader import load_design
 
     del seed
@@ -38,8 +42,13 @@ def energy(
     check_output_file(json_path, "--json")
     files = [_path(name) for name in arch]
     design = load_design(files)
+    estimators = dict(BUILTIN)
+    for path in tables or []:
+        estimators |= read_user_table(path)
     try:
-        table = estimate(design.architecture, design.sparse, compound_classes=design.compound_classes)
+        table = estimate(
+            design.architecture, design.sparse, compound_classes=design.compound_classes, estimators=estimators
+        )
     except InputError as error:
         raise error.within(files[0]) from error
     if out is not None:

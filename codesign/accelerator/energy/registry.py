@@ -11,6 +11,7 @@ from codesign.accelerator.energy.dram import dram
 from codesign.accelerator.energy.regfile import flipflop_regfile, regfile
 from codesign.accelerator.energy.sram import sram
 from codesign.accelerator.energy.systolic import systolic_mac
+from codesign.accelerator.energy.wire import wire
 from codesign.errors import InputError, did_you_mean
 
 __all__ = ["BUILTIN", "ask"]
@@ -30,6 +31,7 @@ BUILTIN: Mapping[str, Estimator] = MappingProxyType(
         "intmultiplier": aladdin.int_multiplier,
         "regfile": regfile,
         "systolic_mac": systolic_mac,
+        "wire": wire,
     }
 )
 """Class -> estimator, by the names of Accelergy's primitive classes; flipflop_regfile and systolic_mac are our own."""

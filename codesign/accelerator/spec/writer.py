@@ -25,6 +25,8 @@ from codesign.accelerator.spec.yaml_text import name_text, quoted
 
 __all__ = ["energy_table_to_yaml", "mapping_to_yaml", "problem_to_yaml"]
 
+_WIRE = "wire"
+
 
 def problem_to_yaml(problem: Problem) -> str:
     """The ``problem`` section of a problem; coefficients get names made of their values.
@@ -80,6 +82,9 @@ def energy_table_to_yaml(table: EnergyTable, architecture: Architecture) -> str:
     instances = {level.name: level.instances for level in reversed(architecture.storage)}
     instances[architecture.compute.name] = architecture.compute.instances
     named = {entry.component for entry in table.energies} | {entry.component for entry in table.areas}
+    if _WIRE in named:
+        # No component: the real program and the engine take the wires of all networks from it.
+        instances.setdefault(_WIRE, 1)
     if not named <= set(instances):
         raise ValueError(f"energy_table_to_yaml: not in the architecture: {sorted(named - set(instances))}")
     order = [name for name in instances if name in named]

@@ -139,7 +139,7 @@ def _cannot(what: str, key: str) -> InputError:
 
 
 def _known_components(table: EnergyTable, architecture: Architecture) -> EnergyTable:
-    names = {level.name for level in architecture.storage} | {architecture.compute.name}
+    names = {level.name for level in architecture.storage} | {architecture.compute.name, "wire"}
     return replace(
         table,
         energies=tuple(entry for entry in table.energies if entry.component in names),

@@ -15,12 +15,16 @@ from timeloop_stand_ins import StandIns, utilized_instances
 from codesign.accelerator.engines import Engine
 from codesign.accelerator.engines.embedded import simulate
 from codesign.accelerator.engines.timeloop import ProgramError, TimeloopEngine, find_installation
+from codesign.accelerator.engines.timeloop.inputs import write_tables
 from codesign.accelerator.result import Infeasible, Result
 from codesign.accelerator.spec.case import Case
 from codesign.accelerator.spec.density import StructuredNM
+from codesign.accelerator.spec.document import read_document
+from codesign.accelerator.spec.energy_table import EnergyEntry, Provenance
 from codesign.accelerator.spec.loader import load_case
 from codesign.accelerator.spec.problem import Dataspace, Problem, Term
 from codesign.accelerator.spec.sparse import ComputeOptimization
+from codesign.accelerator.spec.tables_reader import read_tables
 from codesign.errors import InputError
 
 
@@ -359,3 +363,16 @@ def test_counters_that_wrapped_around_are_said(stand_ins: StandIns, tmp_path: Pa
     assert isinstance(answer, Result)
     assert answer.levels["spad"].dataspaces["B"].skipped_reads == 2**64 - 5
     assert any("skipped_reads has wrapped around" in warning for warning in answer.warnings)
+
+
+def test_wires_of_the_energy_table_reach_timeloop(tmp_path: Path, case: Case) -> None:
+    assert case.energy is not None
+    wire = EnergyEntry("wire", "transfer_random", 0.125, Provenance("mine"))
+    other = EnergyEntry("spare_part", "read", 1.0, Provenance("mine"))
+    table = replace(case.energy, energies=(*case.energy.energies, wire, other))
+    path = write_tables(table, case.architecture, tmp_path)
+    document = read_document([path])
+    again = read_tables(document.one("ERT"), document.one("ART"))
+    assert again is not None
+    assert again.actions("wire") == {"transfer_random": 0.125}
+    assert "spare_part" not in path.read_text()
