@@ -7,8 +7,9 @@ A defended layer keeps ``weight`` and ``bias`` under their own names, so a check
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codesign.defenses.neni import controls
-from codesign.defenses.neni.gradients import GradientSettings, combine
+from codesign.defenses.neni.gradients import GRADIENT_MODES, GradientMode, GradientSettings, combine
 from codesign.defenses.neni.projection import scale_of
 from codesign.defenses.neni.quantization import quantize_rows, sample_codes, sample_scales
 from codesign.defenses.neni.selection import Selector
@@ -101,6 +102,22 @@ class DefendedLayer(nn.Module, ABC):
     def bits(self) -> int:
         """Bits of the approximation; 32 where it is not quantised."""
         return BITS[self.plan.precision]
+
+    @property
+    def gradient_modes(self) -> tuple[str, ...]:
+        """The ways to differentiate it beside ``as_coded``, for adaptive attacks."""
+        if self.plan.control in ("exact", "uniform", "quantized"):
+            return ()
+        return ("straight_through",) if self.plan.control == "approximation" else GRADIENT_MODES[1:]
+
+    @contextmanager
+    def gradient_mode(self, mode: GradientMode) -> Iterator[None]:
+        """Inside, gradients are those of ``mode``, with the temperature and jitter that are set; values stay."""
+        former, self.gradient = self.gradient, replace(self.gradient, mode=mode)
+        try:
+            yield
+        finally:
+            self.gradient = former
 
     @abstractmethod
     def exact(self, x: Tensor) -> Tensor:

@@ -247,3 +247,12 @@ def test_plain_quantisation_at_many_bits_is_the_base() -> None:
     fine = (layer(x) - layer.exact(x)).abs().max()
     object.__setattr__(layer.plan, "control_bits", 3)
     assert fine < 1e-3 < (layer(x) - layer.exact(x)).abs().max()
+
+
+def test_a_layer_offers_its_modes_to_adaptive_attacks() -> None:
+    layer = conv(TopK(3), "int4")
+    assert ("as_coded", *layer.gradient_modes) == GRADIENT_MODES
+    with layer.gradient_mode("bpda_exact"):
+        assert layer.gradient.mode == "bpda_exact"
+    assert layer.gradient.mode == "as_coded"
+    assert conv(TopK(3), control="exact").gradient_modes == ()
