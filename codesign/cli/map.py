@@ -186,7 +186,7 @@ def _report(tasks: Sequence[Task], answers: Sequence[Found | Infeasible], *, exp
                 f"{result.cycles:,}",
                 f"{result.energy_pJ:,.0f}",
                 f"{result.energy_pJ * result.cycles:.4g}",
-                f"{result.energy_pJ * result.cycles / answer.bound.edp:.2f}x",
+                f"{result.energy_pJ * result.cycles / answer.bound.edp:.2f}x" if answer.bound.edp else "",
                 f"{result.utilization:.1%}",
                 f"{answer.evaluated:,}",
                 f"{answer.seconds:.2f}",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from codesign.accelerator.mapper.heuristic import heuristic_mapping
+from codesign.accelerator.mapper.store import MappingStore
+from codesign.accelerator.mapper.stored import find_mapping
+from codesign.accelerator.mapper.task import Task
 from codesign.accelerator.model import evaluate
 from codesign.accelerator.result import Infeasible, Result
 from codesign.accelerator.spec.mapping import Mapping as LoopMapping
@@ -13,6 +16,7 @@ from codesign.accelerator.spec.problem import Problem
 from codesign.evaluation.accelerators import Accelerator
 from codesign.evaluation.record import AccuracyRecord, HardwareRecord, InputKind, LayerHardware, Totals
 from codesign.models.layers import Layer, Traffic
+from codesign.resources import mappings_dir
 from codesign.workloads.lowering import problem, shape_key
 from codesign.workloads.traffic import Fusion, MemoryTraffic, memory_traffic
 
@@ -49,30 +53,36 @@ class MappedLayer:
 
 
 def map_layers(
-    accelerator: Accelerator, layers: Sequence[Layer], progress: Callable[[int], None] | None = None
+    accelerator: Accelerator,
+    layers: Sequence[Layer],
+    progress: Callable[[int], None] | None = None,
+    *,
+    mappings: Path | None = None,
 ) -> tuple[MappedLayer, ...]:
     """A legal mapping for every layer; identical layers are searched once.
 
+    Args:
+        mappings: a folder of the user's own mappings: looked into after the shipped ones, and where mappings that had
+            to be searched are kept.
+
     Raises:
+        InputError: a stored mapping is broken.
         InfeasibleLayerError: a layer has no legal mapping under the architecture's constraints.
     """
     found: dict[str, LoopMapping] = {}
     design = accelerator.design
+    own = None if mappings is None else MappingStore(mappings)
+    stores = [MappingStore(mappings_dir()), *([] if own is None else [own])]
     mapped = []
     for done, layer in enumerate(layers):
         dense = problem(layer)
         key = shape_key(dense)
         if key not in found:
-
-            def ranked_by(mapping: LoopMapping, workload: Problem = dense) -> Result | Infeasible:
-                return evaluate(design.architecture, workload, mapping, accelerator.energy, design.sparse)
-
-            answer = heuristic_mapping(
-                design.architecture, dense, design.constraints(dense), accelerator.energy, evaluate=ranked_by
-            )
+            task = Task(design.architecture, dense, design.constraints(dense), accelerator.energy, design.sparse)
+            answer = find_mapping(task, stores, keep_in=own)
             if isinstance(answer, Infeasible):
                 raise InfeasibleLayerError(layer.name, accelerator.name, answer)
-            found[key] = answer
+            found[key] = answer.mapping
         mapped.append(MappedLayer(layer, dense, found[key]))
         if progress is not None:
             progress(done + 1)

@@ -33,8 +33,8 @@ class BatchResult:
 def why_inexact(task: Task) -> tuple[str, ...]:
     """What of a task the batch evaluator leaves out, so that its numbers are not the engine's; empty: nothing."""
     reasons = []
-    if task.sparse:
-        reasons.append("sparse optimisations")
+    if task.leaves_work_out:
+        reasons.append("zeros and metadata of sparse tensors")
     if networks_cost(task.architecture, task.energy):
         reasons.append("energy of networks")
     if any(level.no_coalesce for level in task.constraints.levels):

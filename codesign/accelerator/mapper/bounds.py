@@ -35,7 +35,7 @@ def lower_bound(task: Task) -> LowerBound:
 
     Nothing is claimed of sparse designs, where work may be left out.
     """
-    if task.sparse:
+    if task.leaves_work_out:
         return LowerBound(0.0, 0)
     architecture, problem = task.architecture, task.problem
     cost = CostModel(architecture, problem, task.energy)

@@ -32,7 +32,7 @@ __all__ = ["DEFAULT_BUDGET", "Budget", "Candidate", "Found", "search_mapping"]
 
 _ISLANDS = 8
 _SLICE = 4_000
-_RANKED_EXACT, _RANKED_INEXACT = 4, 24
+_RANKED_EXACT, _RANKED_INEXACT = 4, 8
 """Mappings of an island that the engine ranks, where the batch evaluator's numbers are the engine's and where not."""
 
 Progress = Callable[[int, int, str], None]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from hashlib import sha256
 
 from codesign.accelerator.model import evaluate
 from codesign.accelerator.result import Infeasible, Result
 from codesign.accelerator.spec.architecture import Architecture
 from codesign.accelerator.spec.constraints import Constraints
+from codesign.accelerator.spec.density import DENSE
 from codesign.accelerator.spec.energy_table import EnergyTable
 from codesign.accelerator.spec.mapping import Mapping
 from codesign.accelerator.spec.problem import Problem, Term
@@ -40,9 +41,16 @@ class Task:
         """The exact engine's answer."""
         return evaluate(self.architecture, self.problem, mapping, self.energy, self.sparse)
 
+    @property
+    def leaves_work_out(self) -> bool:
+        """Whether sparse optimisations change a number: they need zeros, or layouts with metadata."""
+        zeros = any(density != DENSE for density in self.problem.densities)
+        return bool(self.sparse) and (zeros or any(level.formats for level in self.sparse.levels))
+
     def digest(self) -> str:
         """Hash of the content: equal for two tasks for which the same mapping is best. Names of layers do not count."""
-        energies = sorted((entry.component, entry.action, entry.energy_pJ) for entry in self.energy.energies)
+        # Nine digits: an estimate may differ in its last bits from machine to machine.
+        energies = sorted((own.component, own.action, f"{own.energy_pJ:.9g}") for own in self.energy.energies)
         content = {
             "architecture": [_named(level) for level in (*self.architecture.storage, self.architecture.compute)],
             "problem": _problem(self.problem),
@@ -70,10 +78,16 @@ def _problem(problem: Problem) -> object:
     return [problem.dimensions, problem.bounds, spaces, [repr(density) for density in problem.densities]]
 
 
+def _says(own: Field[object], value: object) -> bool:
+    """Whether a field says more than its default: keys then outlive new fields of the value objects."""
+    default = own.default_factory() if own.default_factory is not MISSING else own.default
+    return own.name not in _NOT_CONTENT and getattr(value, own.name) != default
+
+
 def _plain(value: object) -> object:
     """Value objects as JSON; sets in order."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {own.name: _plain(getattr(value, own.name)) for own in fields(value) if own.name not in _NOT_CONTENT}
+        return {own.name: _plain(getattr(value, own.name)) for own in fields(value) if _says(own, value)}
     if isinstance(value, frozenset | set):
         return sorted(_plain(item) for item in value)  # type: ignore[type-var]
     if isinstance(value, AnyMapping):

@@ -9,16 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codesign.accelerator.energy import estimate
 from codesign.accelerator.mapper.batch import BatchEvaluator, why_inexact
 from codesign.accelerator.mapper.closed_form import ClosedForm
 from codesign.accelerator.mapper.legality import why_illegal
 from codesign.accelerator.mapper.task import Task
 from codesign.accelerator.result import Result
+from codesign.accelerator.spec.density import Hypergeometric
 from codesign.accelerator.spec.loader import load_design, load_problem
 from codesign.accelerator.spec.sparse import ComputeOptimization, SparseOptimizations
 from tests.accelerator.mapper.mapper_designs import DESIGNS, energy_table, nest
 from tests.accelerator.mapper.random_tasks import SPACES, random_batch, rows_of, task_of
 
+SPECS = Path(__file__).parents[3] / "arch_specs"
 REFERENCE = Path(__file__).parents[3].parent / "shared" / "reference"
 ROWS = json.loads((REFERENCE / "mapper.json").read_text()) if REFERENCE.is_dir() else []
 
@@ -61,6 +64,15 @@ def test_mappings_of_a_real_layer_on_the_reference_designs(design):
     assert compare(task, 1200, 1) > 5
 
 
+@pytest.mark.parametrize("name", ["eyeriss_row_stationary", "systolic_weight_stationary", "vector_pe_edge"])
+def test_dense_layers_on_the_shipped_designs_with_their_gating(name):
+    design = load_design([SPECS / f"{name}.yaml"])
+    problem = nest(M=16, C=8, P=14, Q=14, R=3, S=3)
+    energy = estimate(design.architecture, design.sparse, compound_classes=design.compound_classes)
+    task = Task(design.architecture, problem, design.constraints(problem), energy, design.sparse)
+    assert compare(task, 2000, 4) > 5
+
+
 @pytest.mark.skipif(not ROWS, reason="the reference answers are not here")
 @pytest.mark.parametrize("row", ROWS[::3], ids=lambda row: f"{row['arch']}-{row['layer']}")
 def test_mappings_on_the_reference_architectures(row):
@@ -100,9 +112,11 @@ def test_the_numpy_closed_form_counts_the_same_where_it_is_exact():
 def test_what_is_left_out_is_said_of_every_mapping():
     task = task_of(0)
     sparse = SparseOptimizations(compute=(ComputeOptimization("mac", "gating"),))
-    gated = Task(task.architecture, task.problem, task.constraints, task.energy, sparse)
+    densities = (*task.problem.densities[:1], Hypergeometric(0.5), *task.problem.densities[2:])
+    gated = replace(task, problem=replace(task.problem, densities=densities), sparse=sparse)
     evaluator = BatchEvaluator(gated)
     answers = evaluator(random_batch(evaluator, 20, 0))
     assert why_inexact(task) == ()
-    assert why_inexact(gated) == ("sparse optimisations",)
+    assert why_inexact(replace(task, sparse=sparse)) == ()
+    assert why_inexact(gated) == ("zeros and metadata of sparse tensors",)
     assert not answers.exact.any()
