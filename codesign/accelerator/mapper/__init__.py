@@ -1,4 +1,4 @@
-"""Finding mappings: the documented heuristic (docs/mapping_heuristic.md), and scoring of many mappings at a time."""
+"""Finding mappings: the documented heuristic (docs/mapper.md), and scoring of many mappings at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A good legal mapping in milliseconds, without search budgets; see docs/mapping_heuristic.md for the algorithm."""
+"""A good legal mapping in milliseconds, without search budgets; see docs/mapper.md for the algorithm."""
 
 from __future__ import annotations
 
