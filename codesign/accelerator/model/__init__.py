@@ -13,8 +13,11 @@ a mistake, the two semantics differ; ``compat`` repeats the mistake, ``clean`` d
 * an expected density is at most 1 (rounding can make one access more than there are);
 * compressed tensors may have any block size (the real program stops unless it is 1, 2, 4, 8, 16 or 32).
 
-Not modelled, and an InputError: overbooking, metadata of banded tensors, sparse runs of more than two operands, savings
-that wait for a tensor that is being written.
+Beyond the real program, and only in clean semantics: densities that are a tensor's own mask (docs/actual_data.md), and
+savings that wait for a mask over the tensor that is being written (docs/output_masks.md).
+
+Not modelled, and an InputError: overbooking, metadata of banded tensors, sparse runs of more than two operands, masks
+in nests with imperfect loops.
 """
 
 from __future__ import annotations

@@ -67,6 +67,14 @@ def check_sparse(sparse: SparseOptimizations, problem: Problem) -> None:
     for level in sparse.levels:
         named = [name for action in level.actions for o in action.options for name in (o.target, *o.condition_on)]
         named += [layout.dataspace for layout in level.formats]
+        read_only = {dataspace.name for dataspace in problem.dataspaces if not dataspace.read_write}
+        for option in (option for action in level.actions for option in action.options):
+            if option.target in read_only and option.target in option.condition_on:
+                raise InputError(
+                    "condition_on must name another dataspace (only a written one may wait for its own mask)",
+                    got=", ".join(option.condition_on),
+                    key=f"{level.level}.action_optimization",
+                )
         rule = "must be a dataspace of the problem"
         _check_names(named, known, f"{level.level}.sparse_optimizations", rule)
         flattened = [
@@ -142,8 +150,8 @@ def _option(node: Node) -> Option:
     node.only(keys("option"), "an option")
     conditions = node.required("condition_on", "an option").texts("condition_on")
     target = node.required("target", "an option").text("target")
-    if not conditions or target in conditions:
-        raise node.error("condition_on must name at least one other dataspace", got=", ".join(conditions) or "none")
+    if not conditions:
+        raise node.error("condition_on must name at least one dataspace", got="none")
     return Option(target, conditions)
 
 

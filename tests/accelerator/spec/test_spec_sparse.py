@@ -65,7 +65,7 @@ def formats(ranks: str) -> str:
         ("{action_optimization: [{type: spatial_skipping, options: []}]}", "cannot be reached in v0.4"),
         ("{action_optimization: [{type: gating, options: []}]}", "at least one option"),
         ("{action_optimization: [{type: gating, options: [{target: A}]}]}", "needs `condition_on`"),
-        ("{action_optimization: [{type: gating, options: [{target: A, condition_on: [A]}]}]}", "other dataspace"),
+        ("{action_optimization: [{type: gating, options: [{target: A, condition_on: []}]}]}", "at least one dataspace"),
         ("{compute_optimization: [{type: gating}]}", "belongs to the compute"),
         (formats("[{format: CSR}]"), "UOP"),
         (formats("[]"), "at least one rank"),
@@ -99,6 +99,7 @@ def test_a_dataspace_has_one_format_at_a_level(tmp_path: Path) -> None:
     [
         ("{action_optimization: [{type: gating, options: [{target: Weight, condition_on: [Inputs]}]}]}", "Weights"),
         ("{action_optimization: [{type: gating, options: [{target: Inputs, condition_on: [Mask]}]}]}", "Mask"),
+        ("{action_optimization: [{type: gating, options: [{target: Inputs, condition_on: [Inputs]}]}]}", "another"),
         (formats("[{format: CP}]").replace("Inputs", "Input"), "Inputs"),
         (formats("[{format: CP, flattened_rankIDs: [[X]]}]"), "dimension of the problem"),
     ],
