@@ -13,7 +13,7 @@ from codesign.accelerator.spec.energy_table import EnergyTable
 from codesign.accelerator.spec.writer import energy_table_to_yaml, mapping_to_yaml, problem_to_yaml
 from codesign.errors import InputError
 
-__all__ = ["CaseFiles", "check_case", "check_table", "write_case", "write_tables"]
+__all__ = ["BeyondTimeloopError", "CaseFiles", "check_case", "check_table", "write_case", "write_tables"]
 
 _NEEDED_OF_STORAGE = (
     ("random_read", "read"),
@@ -22,7 +22,12 @@ _NEEDED_OF_STORAGE = (
 )
 _NEEDED_OF_COMPUTE = (("mac_random", "mult_random", "mac", "mult", "compute"),)
 _TABLES = "ert.yaml"
+_EMBEDDED = "use --engine embedded"
 _BLOCKS_WITH_TABLE = (1, 2, 4, 8, 16, 32)
+
+
+class BeyondTimeloopError(InputError):
+    """What a case saves by zeros or masks cannot be said to the real Timeloop; its dense counts can be asked for."""
 
 
 class CaseFiles:
@@ -57,8 +62,9 @@ def check_case(case: Case) -> None:
     """Refuse what the real program cannot express, or would take in silence for something else.
 
     Raises:
-        InputError: no energy table, or one without a component or an action; imperfect factors, a density model that
-            the public program lacks, three operands in a sparse run, ranks it cannot be told of.
+        BeyondTimeloopError: a density model that the public program lacks, masks over outputs, three operands in a
+            sparse run, layouts that it cannot be told of.
+        InputError: no energy table, or one without a component or an action; imperfect factors; too large a problem.
     """
     if case.energy is None:
         raise InputError(
@@ -67,11 +73,13 @@ def check_case(case: Case) -> None:
             fix="add a file with ERT (and ART) tables to the case, or estimate one with `codesign energy`",
         )
     check_table(case.energy, case.architecture)
-    _check_problem(case)
+    _check_size(case)
     if any(
         not loop.perfect for level in case.mapping.levels for loop in level.temporal + level.spatial_x + level.spatial_y
     ):
-        raise _cannot("imperfect factors: its v0.4 front end has no form for them", f"{case.name}.mapping")
+        what = "imperfect factors: its v0.4 front end has no form for them"
+        raise InputError(f"the real Timeloop cannot run {what}", key=f"{case.name}.mapping", fix=_EMBEDDED)
+    _check_densities(case)
     if case.sparse:
         _check_sparse(case)
 
@@ -98,7 +106,7 @@ def check_table(table: EnergyTable, architecture: Architecture) -> None:
                 )
 
 
-def _check_problem(case: Case) -> None:
+def _check_densities(case: Case) -> None:
     problem = case.problem
     for dataspace, density in zip(problem.dataspaces, problem.densities, strict=True):
         if not isinstance(density, FixedStructured | Hypergeometric | Banded):
@@ -107,10 +115,19 @@ def _check_problem(case: Case) -> None:
                 "fixed_structured, hypergeometric and banded",
                 f"{case.name}.problem.densities.{dataspace.name}",
             )
+
+
+def _check_size(case: Case) -> None:
+    problem = case.problem
     words = sum(problem.tensor_size(dataspace) for dataspace in problem.dataspaces)
     for level in case.architecture.storage:
         if level.size_words is None and words * level.multiple_buffering > UNLIMITED_ROWS * level.block_size:
-            raise _cannot(f"{words} words at {level.name}, whose size its front end limits", f"{case.name}.problem")
+            raise InputError(
+                f"the real Timeloop's front end limits the size of {level.name}",
+                got=f"{words} words",
+                key=f"{case.name}.problem",
+                fix=_EMBEDDED,
+            )
 
 
 def _check_sparse(case: Case) -> None:
@@ -134,8 +151,8 @@ def _check_sparse(case: Case) -> None:
             raise _cannot(f"compressed tensors in blocks of {blocks[entry.level]} words (it aborts)", key)
 
 
-def _cannot(what: str, key: str) -> InputError:
-    return InputError(f"the real Timeloop cannot run {what}", key=key, fix="use --engine embedded")
+def _cannot(what: str, key: str) -> BeyondTimeloopError:
+    return BeyondTimeloopError(f"the real Timeloop cannot run {what}", key=key, fix=_EMBEDDED)
 
 
 def _known_components(table: EnergyTable, architecture: Architecture) -> EnergyTable:

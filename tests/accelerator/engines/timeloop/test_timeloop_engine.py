@@ -15,15 +15,16 @@ from timeloop_stand_ins import StandIns, utilized_instances
 from codesign.accelerator.engines import Engine
 from codesign.accelerator.engines.embedded import simulate
 from codesign.accelerator.engines.timeloop import ProgramError, TimeloopEngine, find_installation
-from codesign.accelerator.engines.timeloop.inputs import write_tables
+from codesign.accelerator.engines.timeloop.inputs import BeyondTimeloopError, check_case, write_tables
+from codesign.accelerator.engines.timeloop.mask_pass import dense_part
 from codesign.accelerator.result import Infeasible, Result
 from codesign.accelerator.spec.case import Case
-from codesign.accelerator.spec.density import StructuredNM
+from codesign.accelerator.spec.density import DENSE, StructuredNM
 from codesign.accelerator.spec.document import read_document
 from codesign.accelerator.spec.energy_table import EnergyEntry, Provenance
 from codesign.accelerator.spec.loader import load_case
 from codesign.accelerator.spec.problem import Dataspace, Problem, Term
-from codesign.accelerator.spec.sparse import ComputeOptimization
+from codesign.accelerator.spec.sparse import ComputeOptimization, SparseOptimizations
 from codesign.accelerator.spec.tables_reader import read_tables
 from codesign.errors import InputError
 
@@ -322,25 +323,81 @@ def test_an_energy_table_without_a_component_is_refused_before_timeloop_ignores_
         run(replace(case, energy=None))
 
 
-def test_what_timeloop_cannot_express_is_an_error(stand_ins: StandIns, case: Case, tmp_path: Path) -> None:
+def test_what_the_front_end_cannot_express_is_an_error(stand_ins: StandIns, case: Case) -> None:
     stand_ins.model()
-    structured = replace(case.problem, densities=(StructuredNM(2, 4, 1), *case.problem.densities[1:]))
-    with pytest.raises(InputError, match="density model StructuredNM of A"):
-        run(replace(case, problem=structured))
     with pytest.raises(InputError, match="installed version"):
         TimeloopEngine.found()(case, stride_rule="pre_a12fff5")
+    level = case.mapping.levels[0]
+    loop = replace(level.temporal[0], bound=level.temporal[0].bound + 1)
+    imperfect = replace(level, temporal=(loop, *level.temporal[1:]))
+    with pytest.raises(InputError, match=r"imperfect|must multiply|bound"):
+        run(replace(case, mapping=replace(case.mapping, levels=(imperfect, *case.mapping.levels[1:]))))
+    huge = replace(case.problem, bounds=(8, 2**31, 4))
+    with pytest.raises(InputError):
+        run(replace(case, problem=huge))
+
+
+def beyond(tmp_path: Path) -> dict[str, Case]:
+    """Cases that the real program cannot be told of, by what its error says."""
     sparse = sparse_case(tmp_path)
-    masked = replace(sparse.sparse, compute=(ComputeOptimization("mac", "skipping", on="outputs"),))
-    with pytest.raises(InputError, match="mask over outputs"):
-        run(replace(sparse, sparse=masked))
+    structured = replace(sparse.problem, densities=(DENSE, DENSE, StructuredNM(2, 4, 1)))
+    masked = SparseOptimizations(compute=(ComputeOptimization("mac", "skipping", on="outputs"),))
     mask = Dataspace("Mask", ((Term(0),), (Term(2),)))
     three = Problem("masked", sparse.problem.dimensions, sparse.problem.bounds, (*sparse.problem.dataspaces, mask))
     levels = tuple(
         replace(level, keep=(*level.keep, not storage.spatial_dummy))
         for level, storage in zip(sparse.mapping.levels, sparse.architecture.storage, strict=True)
     )
-    with pytest.raises(InputError, match="3 operands"):
-        run(replace(sparse, problem=three, mapping=replace(sparse.mapping, levels=levels)))
+    return {
+        "density model StructuredNM of Z": replace(sparse, problem=structured, sparse=masked),
+        "mask over outputs": replace(sparse, sparse=masked),
+        "3 operands": replace(sparse, problem=three, mapping=replace(sparse.mapping, levels=levels)),
+    }
+
+
+def test_what_timeloop_cannot_express_is_told_apart(tmp_path: Path) -> None:
+    for message, case in beyond(tmp_path).items():
+        with pytest.raises(BeyondTimeloopError, match=message):
+            check_case(case)
+
+
+def test_a_mask_over_outputs_saves_on_timeloops_dense_counts(stand_ins: StandIns, tmp_path: Path) -> None:
+    case = beyond(tmp_path)["density model StructuredNM of Z"]
+    dense = dense_part(case)
+    given = tmp_path / "given.yaml"
+    stand_ins.answering(dense, expected(dense))
+    script = stand_ins.programs / "timeloop-model"
+    script.write_text(script.read_text() + f"\ncp \"$1\" '{given}'\n")
+    answer = run(case)
+    want = simulate(case)
+    assert isinstance(answer, Result)
+    assert isinstance(want, Result)
+    assert answer.levels == want.levels
+    # Two of every four outputs are left out, with all their products.
+    assert answer.computes.actual == answer.computes.algorithmic // 2
+    assert "dense counts by the real Timeloop; zeros and masks by codesign's own pass" in answer.warnings[0]
+    assert "StructuredNM" in answer.warnings[0]
+    assert "sparse_optimizations" not in given.read_text()
+
+
+def test_there_are_no_savings_on_counts_that_differ(stand_ins: StandIns, tmp_path: Path) -> None:
+    case = beyond(tmp_path)["density model StructuredNM of Z"]
+    dense = dense_part(case)
+    result = expected(dense)
+    level = result.levels["spad"]
+    stats = replace(level.dataspaces["A"], algorithmic_reads=7, actual_reads=7)
+    other = replace(
+        result, levels={**result.levels, "spad": replace(level, dataspaces={**level.dataspaces, "A": stats})}
+    )
+    stand_ins.answering(dense, other)
+    with pytest.raises(InputError, match="its dense counts differ") as caught:
+        run(case)
+    assert "spad.A algorithmic_reads" in str(caught.value)
+    stand_ins.model(
+        'echo "ERROR: couldn\'t map level spad: mapped tile size 80 exceeds buffer capacity 64" >&2; exit 1'
+    )
+    with pytest.raises(InputError, match="densely the mapping does not fit"):
+        run(case)
 
 
 def test_files_are_kept_where_they_are_asked_for(stand_ins: StandIns, case: Case, tmp_path: Path) -> None:
