@@ -206,3 +206,16 @@ def test_the_explanation_shows_loops_tiles_and_bandwidths():
     assert "parallel for" in text
     assert "of 16 (" in text
     assert f"{found.best.result.cycles:,} cycles" in text
+
+
+def test_a_small_space_is_looked_at_as_a_whole():
+    architecture, limits = two_level()
+    own = Task(architecture, nest(M=4, C=3), limits, energy_table(architecture))
+    found = search(own)
+    assert found.stopped == "exhausted"
+    evaluator = BatchEvaluator(own)
+    batch = random_batch(evaluator, 4000, 0)
+    result = evaluator(batch)
+    assert found.evaluated == found.size.total
+    edp = result.energy_pJ * result.cycles
+    assert found.best.result.energy_pJ * found.best.result.cycles == pytest.approx(np.nanmin(edp), rel=1e-12)
