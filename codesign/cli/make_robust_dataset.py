@@ -34,7 +34,7 @@ def make_robust_dataset(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random draw. (default 0)")] = None,
     device: Annotated[str, typer.Option(help="torch device.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="torch threads.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="torch threads.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the shards and manifest.json.")] = Path("runs/robust_dataset"),
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the manifest here too.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,

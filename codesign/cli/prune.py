@@ -100,7 +100,7 @@ def prune(
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.", rich_help_panel=_RUN)] = 0,
     device: Annotated[str, typer.Option(help="torch device.", rich_help_panel=_RUN)] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="torch threads.", rich_help_panel=_RUN)] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="torch threads.", rich_help_panel=_RUN)] = None,
     out: Annotated[Path, typer.Option(help="Folder of the finished run.", rich_help_panel=_RUN)] = Path("runs/pruned"),
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the record (pruning.json) here too.", rich_help_panel=_RUN)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from codesign.config import Pixels
 from codesign.data.images import ImageSet
 from codesign.data.sampling import sample
+from codesign.defenses.rfp.device import check_device
 from codesign.defenses.rfp.representation import Representation, match, relative_distance
 from codesign.defenses.rfp.shards import Shard, ShardFolder, load_robust_dataset
 from codesign.errors import InputError
@@ -104,6 +105,7 @@ def make_robust_dataset(
     chosen = images if config.images is None else sample(images, config.images)
     if len(chosen) < 2:
         raise InputError("a robust dataset needs at least two images", got=len(chosen), key="--images")
+    check_device(device)
     # On a copy, without parameter gradients: only those of the pixels are wanted.
     network = deepcopy(module).to(device).eval().requires_grad_(False)
     _check_shape(network, chosen, device)

@@ -19,6 +19,7 @@ from codesign.data.images import ImageSet
 from codesign.data.sampling import sample
 from codesign.defenses.rfp.config import PruningConfig
 from codesign.defenses.rfp.criteria import Criterion
+from codesign.defenses.rfp.device import check_device
 from codesign.defenses.rfp.evidence import Labelled
 from codesign.defenses.rfp.finetuning import FinetunedNetwork, FinetuningConfig, finetune
 from codesign.defenses.rfp.pruning import Pruned, prune
@@ -136,6 +137,7 @@ def run_pruning(
 
 
 def _check(run: PruningRun) -> None:
+    check_device(run.device)
     if run.finetune_on not in {"natural", "robust"}:
         raise ValueError(f"PruningRun: finetune_on must be natural or robust (got {run.finetune_on!r})")
     if run.finetuning is not None and run.finetune_on == "robust" and run.robust_set is None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from codesign.cli.app import run as run_command
 from codesign.cli.make_robust_dataset import make_robust_dataset as dataset_command
 from codesign.cli.prune import prune as prune_command
 from codesign.data.images import ImageSet
@@ -19,6 +20,7 @@ from codesign.defenses.rfp.finetuning import FinetuningConfig, finetune, finetun
 from codesign.defenses.rfp.run import Comparison, PruningRun, run_pruning
 from codesign.defenses.rfp.threats import Threat, parse_threat
 from codesign.errors import InputError
+from codesign.evaluation.record import Record
 from codesign.models.loading import LoadedModel, load_model
 from codesign.training.loop import EpochReport
 
@@ -199,6 +201,25 @@ def test_threats_in_words() -> None:
     assert parse_threat("linf:8/255") == Threat("linf", 8 / 255)
 
 
+def test_autoattack_goes_beside_pgd() -> None:
+    titles = [attack.title for attack in Threat("l2", 0.5).attacks(20, autoattack=True)]
+    assert titles == ["PGD-20 L2 0.5", "AutoAttack standard L2 0.5"]
+
+
+def test_evaluate_takes_the_original_and_the_pruned_network_side_by_side(finished: Path, tmp_path: Path) -> None:
+    flags = ["fmnist_resnet8_natural", "--images", "3", "--steps", "1", "--eps", "0.1", "--quiet"]
+    arch = ["--arch", "systolic_weight_stationary"]
+    out = tmp_path / "run"
+    assert run_command(["evaluate", str(finished / "network.json"), *flags, *arch, "--out", str(out)]) == 0
+    record = Record.load(out)
+    pruned, original = record.models
+    expected = json.loads((finished / "pruning.json").read_text())["macs"]
+    assert (original.macs, pruned.macs) == (expected["before"], expected["after"])
+    for small, large in zip(pruned.hardware, original.hardware, strict=True):
+        assert small.totals.energy_uJ < large.totals.energy_uJ
+        assert small.totals.latency_cycles < large.totals.latency_cycles
+
+
 @pytest.fixture
 def data_file(tmp_path: Path) -> str:
     path = tmp_path / "stripes.npz"
@@ -256,6 +277,7 @@ def test_the_two_commands_together(data_file: str, tmp_path: Path, capsys: pytes
         ({"threat": ["0.1"]}, "--threat"),
         ({"compare_images": -1}, "--compare-images"),
         ({"ratio": 0.99}, "would empty"),
+        ({"device": "abacus"}, "--device"),
     ],
 )
 def test_bad_flags(flags: dict[str, Any], message: str, data_file: str, tmp_path: Path) -> None:
