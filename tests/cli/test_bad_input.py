@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -235,6 +236,18 @@ def test_startup_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_a_terminal_without_unicode_is_no_failure() -> None:
+    code = "import codesign.cli as c, codesign.cli.app as a; a.run = lambda: print('3 \\u00b5J') or 0; c.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.stdout == "3 ?J\n"
 
 
 def test_python_m_codesign_is_the_command() -> None:
