@@ -66,4 +66,5 @@ class TimeloopExport:
             (folder / f"problem.{input_kind}.yaml").write_text(problem_to_yaml(workload), encoding="utf-8")
 
     def _layer(self, name: str) -> Path:
-        return self._layers / re.sub(r"[^A-Za-z0-9._-]+", "_", name)
+        # "#" stays: the second use of a layer, conv#2, is not the layer conv_2.
+        return self._layers / re.sub(r"[^A-Za-z0-9._#-]+", "_", name)
