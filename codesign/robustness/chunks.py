@@ -23,7 +23,7 @@ from codesign.robustness.attacks.base import Attack
 
 __all__ = ["Chunk", "ChunkStore", "FolderChunks", "MemoryChunks", "fingerprint"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,9 @@ class Chunk:
         clean: int64 (b,), the predicted classes of the images as they are.
         attacked: int64 (a, b), the predicted classes of the perturbed images.
         claimed: bool (a, b), whether the attack itself says that it fooled the model.
+        part: int64 (a, b), for an attack made of parts the one that broke the image, else -1.
+        shares: float64 (2 + a, b), the share of draws in which the model is right: on the images as they are, on what
+            each attack made of them, and on the worst of these; 0 or 1 for a deterministic model.
         adversarial: float32 (a, b, c, h, w) in [0, 1], the perturbed images, exact.
         seconds: float64 (1 + a,), wall time of the clean pass and of each attack.
     """
@@ -41,6 +44,8 @@ class Chunk:
     clean: npt.NDArray[np.int64]
     attacked: npt.NDArray[np.int64]
     claimed: npt.NDArray[np.bool_]
+    part: npt.NDArray[np.int64]
+    shares: npt.NDArray[np.float64]
     adversarial: npt.NDArray[np.float32]
     seconds: npt.NDArray[np.float64]
 
@@ -115,6 +120,8 @@ class FolderChunks:
                 clean=chunk.clean,
                 attacked=chunk.attacked,
                 claimed=chunk.claimed,
+                part=chunk.part,
+                shares=chunk.shares,
                 adversarial=chunk.adversarial,
                 seconds=chunk.seconds,
             )
@@ -148,7 +155,14 @@ def _check_same_run(record: Path, identity: dict[str, Any]) -> None:
 
 
 def fingerprint(
-    module: nn.Module, images: ImageSet, attacks: Sequence[Attack], *, batch_size: int, seed: int, device: torch.device
+    module: nn.Module,
+    images: ImageSet,
+    attacks: Sequence[Attack],
+    *,
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+    draws: int,
 ) -> dict[str, Any]:
     """Everything that an evaluation's numbers depend on, as plain values; the model's code only by its class name."""
     model, data = hashlib.sha256(), hashlib.sha256()
@@ -171,4 +185,5 @@ def fingerprint(
         "attacks": [repr(attack) for attack in attacks],
         "seed": seed,
         "batch_size": batch_size,
+        "draws": draws,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -14,13 +15,14 @@ from torch import nn
 from codesign.data.images import ImageSet
 from codesign.errors import InputError
 from codesign.robustness.attacks.base import Attack
+from codesign.robustness.blackbox import blackbox_wins
 from codesign.robustness.chunks import Chunk, ChunkStore, FolderChunks, MemoryChunks, fingerprint
 from codesign.robustness.inference import check_labels, eval_mode, first_call
-from codesign.robustness.preflight import Flag, preflight
+from codesign.robustness.preflight import Flag, FlagId, preflight
 from codesign.robustness.progress import Progress, ProgressCallback, Stage
 from codesign.robustness.result import AttackOutcome, RobustnessResult
 from codesign.robustness.runner import Attacked, Runner
-from codesign.robustness.sanity import Check, check_attack, check_outcomes, check_per_image
+from codesign.robustness.sanity import Check, check_attack, check_effort, check_outcomes, check_per_image
 from codesign.robustness.statistics import Accuracy, IntervalMethod
 from codesign.robustness.streams import derived_seed
 
@@ -41,6 +43,7 @@ def evaluate_robustness(
     folder: Path | None = None,
     sanity_images: int = 16,
     interval: IntervalMethod = "wilson",
+    draws: int = 20,
 ) -> RobustnessResult:
     """Measure a classifier on images as they are and under each attack.
 
@@ -59,27 +62,33 @@ def evaluate_robustness(
             (4 bytes for each pixel and attack on disk). None keeps them in memory.
         sanity_images: how many images, the first of the set, are attacked at other radii too; 0 leaves that out.
         interval: of the accuracies, at 95 %.
+        draws: runs of each image over which the accuracies of a random model (flag RANDOMISED) are means.
 
     Raises InputError for bad arguments, labels the model has no output for, an output that is not finite logits, a
     model without any gradient for a gradient attack, a folder of another run, or an image that does not fit memory.
     """
     chosen = (attacks,) if isinstance(attacks, Attack) else tuple(attacks)
-    _check_arguments(images, chosen, batch_size, seed, sanity_images)
+    _check_arguments(images, chosen, batch_size=batch_size, seed=seed, sanity_images=sanity_images, draws=draws)
     Accuracy.from_counts(1, 1, method=interval)  # refuses an unknown method now, not after the work
     where = _device(device)
     module.to(where)
-    identity = fingerprint(module, images, chosen, batch_size=batch_size, seed=seed, device=where)
+    identity = fingerprint(module, images, chosen, batch_size=batch_size, seed=seed, device=where, draws=draws)
     store: ChunkStore = MemoryChunks() if folder is None else FolderChunks(folder, identity)
-    evaluation = _Evaluation(module, images, chosen, store, batch_size, seed, where, progress)
+    evaluation = _Evaluation(module, images, chosen, store, batch_size, seed, where, progress, draws)
     return evaluation.run(sanity_images, interval)
 
 
 def _check_arguments(
-    images: ImageSet, attacks: tuple[Attack, ...], batch_size: int, seed: int, sanity_images: int
+    images: ImageSet, attacks: tuple[Attack, ...], *, batch_size: int, seed: int, sanity_images: int, draws: int
 ) -> None:
     if not len(images):
         raise InputError("an evaluation needs at least one image", got=f"0 images in {images.name}", key="images")
-    for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("sanity_images", sanity_images, 0)):
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("seed", seed, 0),
+        ("sanity_images", sanity_images, 0),
+        ("draws", draws, 2),
+    ):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise InputError(f"{name} must be an integer >= {least}", got=value, key=name)
     for attack in attacks:
@@ -116,6 +125,7 @@ class _Evaluation:
         seed: int,
         device: torch.device,
         progress: ProgressCallback | None,
+        draws: int,
     ) -> None:
         self.module = module
         self.images = images
@@ -124,10 +134,10 @@ class _Evaluation:
         self.batch_size = batch_size
         self.seed = seed
         self.progress = progress
+        self.asked_draws = draws
+        self.draws = 1  # until the preflight says that the model is random
         self.notes: list[str] = []
-        self.clean: list[npt.NDArray[np.int64]] = []
-        self.attacked: list[npt.NDArray[np.int64]] = []
-        self.claimed: list[npt.NDArray[np.bool_]] = []
+        self.chunks: list[Chunk] = []  # without the images
         self.seconds = np.zeros(1 + len(attacks))
         self.done = self.seen = self.right = self.robust = 0
         self.runner = Runner(module, images, seed=seed, device=device, batch_size=batch_size, note=self._remark)
@@ -135,11 +145,16 @@ class _Evaluation:
     def run(self, sanity_images: int, interval: IntervalMethod) -> RobustnessResult:
         self._say("preflight")
         flags = self._preflight()
+        if any(flag.id is FlagId.RANDOMISED and flag.state == "raised" for flag in flags):
+            self.draws = self.asked_draws
+            self.notes.append(f"the model is random: accuracies are means over {self.draws} draws")
         with torch.inference_mode(False), eval_mode(self.module):
             for number, start in enumerate(range(0, len(self.images), self.batch_size)):
                 self._batch(number, start, min(start + self.batch_size, len(self.images)))
             self._say("sanity")
-            checks = self._sanity(min(sanity_images, len(self.images)))
+            count = min(sanity_images, len(self.images))
+            checks = self._sanity(count)
+            flags = self._with_blackbox(flags, count)
         self._say("finished")
         return self._result(flags, checks, interval)
 
@@ -182,14 +197,11 @@ class _Evaluation:
             self.store.save(number, chunk)
         else:
             self.done += (stop - start) * max(len(self.attacks), 1)
-        self.clean.append(chunk.clean)
-        self.attacked.append(chunk.attacked)
-        self.claimed.append(chunk.claimed)
+        self.chunks.append(replace(chunk, adversarial=chunk.adversarial[:, :0]))
         self.seconds += chunk.seconds
-        right = chunk.clean == self.images.labels[start:stop]
-        self.seen += len(right)
-        self.right += int(right.sum())
-        self.robust += int((right & (chunk.attacked == self.images.labels[start:stop]).all(axis=0)).sum())
+        self.seen += stop - start
+        self.right += int((chunk.shares[0] >= 0.5).sum())
+        self.robust += int((chunk.shares[-1] >= 0.5).sum())
         self._say("attack")
 
     def _compute(self, start: int, stop: int) -> Chunk:
@@ -204,44 +216,78 @@ class _Evaluation:
             self._say("attack")
         if not self.attacks:
             self.done += stop - start
-        shape = (0, stop - start)
-        return Chunk(
+        shape = (len(results), stop - start)
+        chunk = Chunk(
             clean=clean,
-            attacked=np.stack([one.predictions for one in results]) if results else np.empty(shape, np.int64),
-            claimed=np.stack([one.claimed for one in results]) if results else np.empty(shape, np.bool_),
-            adversarial=np.stack([one.images for one in results])
-            if results
-            else np.empty((*shape, *self.images.images.shape[1:]), np.float32),
+            attacked=np.array([one.predictions for one in results], np.int64).reshape(shape),
+            claimed=np.array([one.claimed for one in results], np.bool_).reshape(shape),
+            part=np.array([one.part for one in results], np.int64).reshape(shape),
+            shares=np.empty((0, stop - start)),
+            adversarial=np.array([one.images for one in results], np.float32).reshape(
+                *shape, *self.images.images.shape[1:]
+            ),
             seconds=np.diff(seconds),
         )
+        return replace(chunk, shares=self._shares(chunk, start, stop))
+
+    def _shares(self, chunk: Chunk, start: int, stop: int) -> npt.NDArray[np.float64]:
+        """How often the model is right on each version of the images, and on the worst of them, (2 + a, b)."""
+        if self.draws == 1:
+            right = np.stack([chunk.clean, *chunk.attacked]) == self.images.labels[start:stop]
+            return np.concatenate([right, right.all(axis=0, keepdims=True)]).astype(np.float64)
+        versions = np.concatenate([self.runner.inputs(start, stop)[0].cpu().numpy()[None], chunk.adversarial])
+        shares = np.stack([self.runner.right_share(version, start, self.draws) for version in versions])
+        # The worst version is chosen on some draws and judged on others: the least of noisy numbers is too low.
+        worst = versions[shares.argmin(axis=0), np.arange(stop - start)]
+        return np.concatenate([shares, self.runner.right_share(worst, start, self.draws)[None]])
 
     def _sanity(self, count: int) -> tuple[Check, ...]:
-        clean = np.concatenate(self.clean)
-        attacked = np.concatenate(self.attacked, axis=1)
-        claimed = np.concatenate(self.claimed, axis=1)
+        clean = np.concatenate([chunk.clean for chunk in self.chunks])
+        attacked = np.concatenate([chunk.attacked for chunk in self.chunks], axis=1)
+        claimed = np.concatenate([chunk.claimed for chunk in self.chunks], axis=1)
         checks = [check_per_image(self.runner, count)]
         for number, attack in enumerate(self.attacks):
             checks += check_outcomes(attack, self.images.labels, clean, attacked[number], claimed[number])
             checks += check_attack(self.runner, attack, clean[:count], attacked[number, :count])
+            checks += check_effort(self.runner, attack, attacked[number, :count])
         return tuple(checks)
 
+    def _with_blackbox(self, flags: tuple[Flag, ...], count: int) -> tuple[Flag, ...]:
+        """The flags, with what is now known of attacks with and without gradients."""
+        right = np.concatenate([chunk.shares[0] for chunk in self.chunks]) >= 0.5
+        correct = np.concatenate([chunk.shares[1:-1] for chunk in self.chunks], axis=1) >= 0.5
+        parts = np.concatenate([chunk.part for chunk in self.chunks], axis=1)
+        found = blackbox_wins(self.runner, self.attacks, right, correct, parts, probe=count, draws=self.draws)
+        return tuple(found if flag.id is FlagId.BLACKBOX_WINS else flag for flag in flags)
+
     def _result(self, flags: tuple[Flag, ...], checks: tuple[Check, ...], interval: IntervalMethod) -> RobustnessResult:
-        right = np.concatenate(self.clean) == self.images.labels
-        under = np.concatenate(self.attacked, axis=1) == self.images.labels
-        robust = right & under.all(axis=0)
-        outcomes = tuple(
-            AttackOutcome(attack, Accuracy.from_outcomes(row, method=interval), row, float(seconds))
-            for attack, row, seconds in zip(self.attacks, under, self.seconds[1:], strict=True)
-        )
+        shares = np.concatenate([chunk.shares for chunk in self.chunks], axis=1)
+        parts = np.concatenate([chunk.part for chunk in self.chunks], axis=1)
+        clean, *attacked, worst = shares
+
+        def accuracy(right: npt.NDArray[np.float64]) -> Accuracy:
+            return Accuracy.from_shares(right, method=interval)
+
         return RobustnessResult(
             name=self.images.name,
             seed=self.seed,
             batch_size=self.batch_size,
-            clean=Accuracy.from_outcomes(right, method=interval),
-            clean_correct=right,
-            attacks=outcomes,
-            robust=Accuracy.from_outcomes(robust, method=interval) if self.attacks else None,
-            robust_correct=robust,
+            draws=self.draws,
+            clean=accuracy(clean),
+            clean_correct=clean >= 0.5,
+            attacks=tuple(
+                AttackOutcome(
+                    attack=attack,
+                    accuracy=accuracy(row),
+                    correct=row >= 0.5,
+                    seconds=float(seconds),
+                    shares=row,
+                    broken_by=tuple((name, int((part == place).sum())) for place, name in enumerate(attack.parts)),
+                )
+                for attack, row, part, seconds in zip(self.attacks, attacked, parts, self.seconds[1:], strict=True)
+            ),
+            robust=accuracy(worst) if self.attacks else None,
+            robust_correct=worst >= 0.5,
             flags=flags,
             checks=checks,
             notes=tuple(self.notes),

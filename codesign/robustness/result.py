@@ -25,7 +25,10 @@ class AttackOutcome:
     Args:
         attack: what ran.
         accuracy: under this attack alone.
-        correct: bool (n,), whether the model is right on the perturbed image.
+        correct: bool (n,), whether the model is right on the perturbed image; a random one, in at least half of the
+            draws.
+        shares: float64 (n,), the share of draws in which it is; 0 or 1 for a deterministic model.
+        broken_by: of an attack made of parts, how many images each part broke, by name, in the order they ran.
         seconds: wall time, that of interrupted calls included.
     """
 
@@ -33,6 +36,8 @@ class AttackOutcome:
     accuracy: Accuracy
     correct: npt.NDArray[np.bool_]
     seconds: float
+    shares: npt.NDArray[np.float64]
+    broken_by: tuple[tuple[str, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The record's form, without the outcomes per image."""
@@ -41,6 +46,7 @@ class AttackOutcome:
             "title": self.attack.title,
             "configuration": self.attack.configuration(),
             "accuracy": self.accuracy.to_json(),
+            "broken_by": dict(self.broken_by),
             "seconds": self.seconds,
         }
 
@@ -71,6 +77,7 @@ class RobustnessResult:
         attacks: one outcome per attack, in the order given.
         robust: accuracy under the worst attack of each image; None if there was no attack.
         robust_correct: bool (n,), right as it is and under every attack.
+        draws: runs of the model that each outcome is the mean of; 1 for a deterministic model.
         flags: every preflight flag.
         checks: every sanity check.
         notes: remarks on the settings and the run.
@@ -89,6 +96,7 @@ class RobustnessResult:
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
     clean_seconds: float
+    draws: int
     store: ChunkStore = field(repr=False)
 
     @property
@@ -138,6 +146,7 @@ class RobustnessResult:
             "images": {"name": self.name, "count": self.clean.total},
             "seed": self.seed,
             "batch_size": self.batch_size,
+            "draws": self.draws,
             "clean": self.clean.to_json(),
             "robust": None if self.robust is None else self.robust.to_json(),
             "attacks": [outcome.to_json() for outcome in self.attacks],

@@ -24,10 +24,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Attacked:
-    """What an attack made of some images: predicted classes int64 (b,), its claims bool (b,), images float32."""
+    """What an attack made of some images: predicted classes int64 (b,), its claims bool (b,), images float32.
+
+    ``part`` int64 (b,) is the number of the part that broke the image, of an attack that has parts, else -1.
+    """
 
     predictions: npt.NDArray[np.int64]
     claimed: npt.NDArray[np.bool_]
+    part: npt.NDArray[np.int64]
     images: npt.NDArray[np.float32]
 
 
@@ -75,8 +79,21 @@ class Runner:
         return Attacked(
             np.concatenate([piece.predictions for piece in pieces]),
             np.concatenate([piece.claimed for piece in pieces]),
+            np.concatenate([piece.part for piece in pieces]),
             np.concatenate([piece.images for piece in pieces]),
         )
+
+    def right_share(self, moved: npt.NDArray[np.float32], start: int, draws: int) -> npt.NDArray[np.float64]:
+        """The share of ``draws`` runs in which the model is right on ``moved``, made of images ``start`` on, (b,)."""
+
+        def work(low: int, high: int) -> npt.NDArray[np.float64]:
+            labels = self.images.labels[low:high]
+            pixels = torch.from_numpy(moved[low - start : high - start]).to(self.device)
+            right = np.stack([self._predict(pixels) == labels for _ in range(draws)])
+            share: npt.NDArray[np.float64] = right.mean(axis=0, dtype=np.float64)
+            return share
+
+        return np.concatenate(self.in_pieces(start, start + len(moved), work))
 
     def in_pieces(self, start: int, stop: int, work: Callable[[int, int], T]) -> list[T]:
         """``work(low, high)`` over the range, in order, in pieces that fit memory. Raises InputError if none does."""
@@ -120,7 +137,8 @@ class Runner:
         found = attack(self.module, images, labels, streams=RandomStreams.of(self.seed, high - low, low))
         _check_in_ball(attack, images, found.images)
         predictions = self._predict(found.images)
-        return Attacked(predictions, found.success.cpu().numpy(), found.images.cpu().numpy())
+        part = torch.full_like(labels, -1) if found.part is None else found.part
+        return Attacked(predictions, found.success.cpu().numpy(), part.cpu().numpy(), found.images.cpu().numpy())
 
 
 def _check_in_ball(attack: Attack, images: torch.Tensor, moved: torch.Tensor) -> None:

@@ -16,15 +16,17 @@ import numpy.typing as npt
 import torch
 
 from codesign.robustness.attacks.base import Attack, eps_text
+from codesign.robustness.attacks.noise import RandomNoise
 from codesign.robustness.inference import logits_of
 from codesign.robustness.runner import Runner
 
-__all__ = ["Check", "CheckId", "check_attack", "check_outcomes", "check_per_image"]
+__all__ = ["Check", "CheckId", "check_attack", "check_effort", "check_outcomes", "check_per_image"]
 
 CheckState = Literal["passed", "failed", "not_checked"]
 
 # Logits of one image in two batches differ by rounding only, by less than this share of the largest.
 _ROUNDING = 1e-4
+_SAMPLES = 50  # of the random search
 
 
 class CheckId(StrEnum):
@@ -36,6 +38,9 @@ class CheckId(StrEnum):
     EPS_ZERO_IS_CLEAN = "EPS_ZERO_IS_CLEAN"
     EPS_MONOTONE = "EPS_MONOTONE"
     FULL_RANGE_BREAKS = "FULL_RANGE_BREAKS"
+    MORE_STEPS = "MORE_STEPS"
+    MORE_RESTARTS = "MORE_RESTARTS"
+    RANDOM_SEARCH = "RANDOM_SEARCH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,46 @@ def check_outcomes(
     )
 
 
+def check_effort(runner: Runner, attack: Attack, attacked: npt.NDArray[np.int64]) -> tuple[Check, Check, Check]:
+    """Whether more of the same, or no method at all, breaks images that the attack leaves standing.
+
+    Args:
+        runner: over the whole set.
+        attack: the attack; of one made of others, its first is looked at.
+        attacked: predicted classes (k,) of the first k images under ``attack``; k may be 0: nothing is checked then.
+
+    Returns MORE_STEPS, MORE_RESTARTS and RANDOM_SEARCH.
+    """
+    one, count = attack.sanity_member, len(attacked)
+    labels = runner.images.labels[:count]
+    if count and one != attack:
+        attacked = runner.attack(one, 0, count).predictions
+    standing = attacked == labels
+
+    def more(which: CheckId, other: Attack | None, what: str) -> Check:
+        if not count or other is None:
+            reason = "switched off" if not count else f"{one.title} has no {what} to multiply"
+            return Check(which, repr(attack), "not_checked", reason)
+        fell = int((standing & (runner.attack(other, 0, count).predictions != labels)).sum())
+        # Heuristics find a little more when they run longer; an eighth more is too much.
+        detail = f"{other.title} breaks {fell} of {int(standing.sum())} images that {one.title} leaves"
+        return _check(which, attack, fell <= max(count // 8, 1), detail)
+
+    def random() -> Check:
+        if not count:
+            return Check(CheckId.RANDOM_SEARCH, repr(attack), "not_checked", "switched off")
+        noise = RandomNoise(norm=one.norm, eps=one.eps, samples=_SAMPLES, places="corners")
+        fell = int((standing & (runner.attack(noise, 0, count).predictions != labels)).sum())
+        detail = f"{noise.title} breaks {fell} of {int(standing.sum())} images that {one.title} leaves"
+        return _check(CheckId.RANDOM_SEARCH, attack, fell == 0, detail)
+
+    return (
+        more(CheckId.MORE_STEPS, one.longer(), "steps"),
+        more(CheckId.MORE_RESTARTS, one.restarted(), "restarts"),
+        random(),
+    )
+
+
 def check_attack(
     runner: Runner, attack: Attack, clean: npt.NDArray[np.int64], attacked: npt.NDArray[np.int64]
 ) -> tuple[Check, Check, Check]:
@@ -120,8 +165,11 @@ def check_attack(
         first, second, third = (Check(one, repr(attack), "not_checked", "switched off") for one in skipped)
         return first, second, third
     labels = runner.images.labels[:count]
+    whole, attack = attack, attack.sanity_member
+    if attack != whole:
+        attacked = runner.attack(attack, 0, count).predictions
     full = attack.norm.full_range(runner.images.images.shape[1:])
-    radii = (0.0, attack.eps / 2, attack.eps, full)
+    radii = tuple(sorted({0.0, attack.eps / 2, attack.eps, min(4 * attack.eps, full), full}))
     predictions = {attack.eps: attacked}
     for radius in radii:
         if radius not in predictions:
@@ -131,18 +179,18 @@ def check_attack(
     sweep = ", ".join(f"{number} at {eps_text(radius)}" for number, radius in zip(right, radii, strict=True))
     return (
         _check(
-            CheckId.EPS_ZERO_IS_CLEAN, attack, moved == 0, f"eps = 0 changes the answer for {moved} of {count} images"
+            CheckId.EPS_ZERO_IS_CLEAN, whole, moved == 0, f"eps = 0 changes the answer for {moved} of {count} images"
         ),
         # An attack is a heuristic: one image found at a radius and missed at a larger one proves nothing.
         _check(
             CheckId.EPS_MONOTONE,
-            attack,
+            whole,
             all(after <= before + 1 for before, after in pairwise(right)),
             f"right of {count} images: {sweep}",
         ),
         _check(
             CheckId.FULL_RANGE_BREAKS,
-            attack,
+            whole,
             right[-1] == 0,
             f"{right[-1]} of {count} images stand where every image is within reach ({attack.norm.name} {full:g})",
         ),

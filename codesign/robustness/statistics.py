@@ -22,10 +22,11 @@ __all__ = ["Accuracy", "IntervalMethod", "PairedTest", "clopper_pearson_interval
 IntervalMethod = Literal["wilson", "clopper-pearson"]
 
 
-def _check_counts(correct: int, total: int, confidence: float) -> None:
-    for name, value in (("correct", correct), ("total", total)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool):
-            raise TypeError(f"Accuracy: {name} must be an integer (got {value!r})")
+def _check_counts(correct: float, total: int, confidence: float) -> None:
+    if not isinstance(correct, int | float | np.integer) or isinstance(correct, bool):
+        raise TypeError(f"Accuracy: correct must be a number (got {correct!r})")
+    if not isinstance(total, int | np.integer) or isinstance(total, bool):
+        raise TypeError(f"Accuracy: total must be an integer (got {total!r})")
     if total < 1:
         raise ValueError(f"Accuracy: total must be at least 1 image (got {total!r})")
     if not 0 <= correct <= total:
@@ -34,7 +35,7 @@ def _check_counts(correct: int, total: int, confidence: float) -> None:
         raise ValueError(f"Accuracy: confidence must be between 0 and 1 (got {confidence!r})")
 
 
-def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(correct: float, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """Score interval of a binomial share: about ``confidence`` coverage on average, also near 0 and 1.
 
     Raises TypeError or ValueError for counts that cannot be.
@@ -49,7 +50,7 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
 
 
-def clopper_pearson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+def clopper_pearson_interval(correct: float, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """Exact interval of a binomial share: at least ``confidence`` coverage for every true value, hence wider.
 
     Raises TypeError or ValueError for counts that cannot be.
@@ -69,13 +70,13 @@ class Accuracy:
     """A share of correctly classified images with its confidence interval.
 
     Args:
-        correct, total: images.
+        correct, total: images; of a random model, ``correct`` is the mean over draws and need not be whole.
         low, high: the interval's ends, as shares in [0, 1].
         method: how the interval was made.
         confidence: its level.
     """
 
-    correct: int
+    correct: float
     total: int
     low: float
     high: float
@@ -93,13 +94,14 @@ class Accuracy:
 
     @classmethod
     def from_counts(
-        cls, correct: int, total: int, *, method: IntervalMethod = "wilson", confidence: float = 0.95
+        cls, correct: float, total: int, *, method: IntervalMethod = "wilson", confidence: float = 0.95
     ) -> Accuracy:
         """The accuracy ``correct / total`` with the interval that ``method`` gives."""
         if method not in _INTERVALS:
             raise ValueError(f"Accuracy: method must be one of {', '.join(_INTERVALS)} (got {method!r})")
         low, high = _INTERVALS[method](correct, total, confidence)
-        return cls(int(correct), int(total), low, high, method, confidence)
+        exact = int(correct) if correct == int(correct) else float(correct)
+        return cls(exact, int(total), low, high, method, confidence)
 
     @classmethod
     def from_outcomes(
@@ -109,6 +111,19 @@ class Accuracy:
         if correct.dtype != np.bool_ or correct.ndim != 1:
             raise TypeError(f"Accuracy: outcomes must be bool (n,) (got {correct.dtype} {correct.shape})")
         return cls.from_counts(int(correct.sum()), len(correct), method=method, confidence=confidence)
+
+    @classmethod
+    def from_shares(
+        cls, right: npt.NDArray[np.float64], *, method: IntervalMethod = "wilson", confidence: float = 0.95
+    ) -> Accuracy:
+        """The mean accuracy of a random model from the share of draws in which it has each image right, (n,) in [0, 1].
+
+        The interval is that of as many whole outcomes with the same mean. It is on the wide side: shares between 0 and
+        1 vary less from image to image than zeros and ones.
+        """
+        if right.dtype != np.float64 or right.ndim != 1 or not bool(((right >= 0) & (right <= 1)).all()):
+            raise TypeError(f"Accuracy: shares must be float64 (n,) in [0, 1] (got {right.dtype} {right.shape})")
+        return cls.from_counts(float(right.sum()), len(right), method=method, confidence=confidence)
 
     @property
     def value(self) -> float:

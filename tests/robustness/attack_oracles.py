@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from torch import nn
 
@@ -31,10 +33,11 @@ def share(stands: torch.Tensor) -> float:
 
 def published(name: str, model: nn.Module, images: ImageSet, norm: str, eps: float, budget: int) -> torch.Tensor:
     """Which images stand against pyautoattack's version of an attack, bool (n,)."""
-    from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
-    from pyautoattack.fab_pt import FABAttack_PT
-    from pyautoattack.square import SquareAttack
+    from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted  # type: ignore[import-untyped]
+    from pyautoattack.fab_pt import FABAttack_PT  # type: ignore[import-untyped]
+    from pyautoattack.square import SquareAttack  # type: ignore[import-untyped]
 
+    model = deepcopy(model)  # it leaves gradients at the parameters
     common = {"norm": norm, "eps": eps, "seed": 0, "device": torch.device("cpu")}
     targets = len(images.class_names) - 1
     attacks = {
@@ -51,4 +54,5 @@ def published(name: str, model: nn.Module, images: ImageSet, norm: str, eps: flo
     length = size.abs().amax(1) if norm == "Linf" else size.norm(dim=1)
     with torch.no_grad():
         clean, moved = (model(one).argmax(1) == labels for one in (pixels, found))
-    return clean & (moved | (length > eps + 1e-5))
+    stands: torch.Tensor = clean & (moved | (length > eps + 1e-5))
+    return stands

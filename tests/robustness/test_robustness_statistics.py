@@ -100,7 +100,14 @@ def test_accuracy_record() -> None:
 
 @pytest.mark.parametrize(
     ("correct", "total", "kind"),
-    [(1, 0, ValueError), (-1, 5, ValueError), (6, 5, ValueError), (2.0, 5, TypeError), (True, 5, TypeError)],
+    [
+        (1, 0, ValueError),
+        (-1, 5, ValueError),
+        (6, 5, ValueError),
+        ("2", 5, TypeError),
+        (2, 5.0, TypeError),
+        (True, 5, TypeError),
+    ],
 )
 def test_counts_that_cannot_be(correct: object, total: object, kind: type[Exception]) -> None:
     with pytest.raises(kind, match="Accuracy: "):
@@ -144,3 +151,13 @@ def test_mcnemar_holds_for_many_images_and_refuses_unpaired_ones() -> None:
         mcnemar_exact(first, first[:5])
     with pytest.raises(ValueError, match="bool"):
         mcnemar_exact(first.astype(int), first)
+
+
+def test_the_mean_of_a_random_model_has_the_interval_of_whole_outcomes_with_that_mean() -> None:
+    half = Accuracy.from_shares(np.full(40, 0.5))
+    whole = Accuracy.from_counts(20, 40)
+    assert (half.value, half.low, half.high) == (whole.value, whole.low, whole.high)
+    assert Accuracy.from_shares(np.array([0.25, 1.0, 0.0])).correct == 1.25
+    assert isinstance(Accuracy.from_shares(np.array([1.0, 1.0])).correct, int)
+    with pytest.raises(TypeError, match="shares must be float64"):
+        Accuracy.from_shares(np.array([1.5]))

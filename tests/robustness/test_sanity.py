@@ -52,11 +52,11 @@ def test_a_sound_attack_passes(network: nn.Sequential, bars: ImageSet) -> None:
     labels = bars.labels[:COUNT]
     right = [
         int((runner.attack(PGD(eps=0.05, steps=5).with_eps(eps), 0, COUNT).predictions == labels).sum())
-        for eps in (0.0, 0.025, 0.05, 1.0)
+        for eps in (0.0, 0.025, 0.05, 0.2, 1.0)
     ]
-    assert right[0] > right[2] > right[3] == 0
+    assert right[0] > right[2] > right[3] >= right[4] == 0
     assert checks[CheckId.EPS_MONOTONE].detail == (
-        f"right of 16 images: {right[0]} at 0, {right[1]} at 0.025, {right[2]} at 0.05, 0 at 1"
+        f"right of 16 images: {right[0]} at 0, {right[1]} at 0.025, {right[2]} at 0.05, {right[3]} at 51/255, 0 at 1"
     )
 
 

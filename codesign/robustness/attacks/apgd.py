@@ -7,7 +7,7 @@ attacks", ICML 2020, arXiv 2003.01690, algorithm 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import ceil
 from typing import Literal, final
 
@@ -131,6 +131,12 @@ class _AutoPGD(Attack):
     @property
     def repeats(self) -> int:
         return self.draws
+
+    def longer(self) -> Attack:
+        return replace(self, steps=10 * self.steps)
+
+    def restarted(self) -> Attack:
+        return replace(self, restarts=5 * self.restarts)
 
     def perturb(self, model: Model, images: torch.Tensor, labels: torch.Tensor, streams: RandomStreams) -> AttackResult:
         found = Found(images)

@@ -66,6 +66,24 @@ class Attack(ABC):
         """Names of the attacks that this one is made of, in order; none if it is not made of others."""
         return ()
 
+    @property
+    def gradient_free_parts(self) -> tuple[bool, ...]:
+        """``gradient_free`` of each of ``parts``."""
+        return (self.gradient_free,) * len(self.parts)
+
+    @property
+    def sanity_member(self) -> Attack:
+        """The attack that stands for this one where many runs are needed to check it; itself, or the first of many."""
+        return self
+
+    def longer(self) -> Attack | None:
+        """The same with ten times the steps; None for an attack that has none."""
+        return None
+
+    def restarted(self) -> Attack | None:
+        """The same with five times the restarts; None for an attack that always does the same."""
+        return None
+
     def configuration(self) -> dict[str, Any]:
         """The parameters as plain values, with the class's name under ``attack``, for a record in JSON."""
         plain: dict[str, Any] = {"attack": type(self).__name__}

@@ -7,6 +7,8 @@ attacks", ICML 2020, arXiv 2003.01690.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate
 from typing import Literal, Self, final
 
 import torch
@@ -16,54 +18,20 @@ from codesign.robustness.attacks.apgd import APGD, TargetedAPGD
 from codesign.robustness.attacks.base import Attack, AttackResult, eps_text
 from codesign.robustness.attacks.checks import check_counts
 from codesign.robustness.attacks.fab import TargetedFAB
-from codesign.robustness.attacks.gradients import Found, wrong_share
-from codesign.robustness.attacks.losses import margin
 from codesign.robustness.attacks.norms import LINF, Norm
 from codesign.robustness.attacks.square import Square
-from codesign.robustness.inference import Model, logits_of
+from codesign.robustness.attacks.worst import pointwise_worst
+from codesign.robustness.inference import Model
 from codesign.robustness.streams import RandomStreams
 
-__all__ = ["AutoAttack", "WorstCase", "worst_case"]
+__all__ = ["AutoAttack", "WorstCase"]
 
 _VERSIONS = ("standard", "rand")
 
 
-def worst_case(
-    attacks: tuple[Attack, ...],
-    model: Model,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    streams: RandomStreams,
-    repeats: int,
-) -> AttackResult:
-    """Each attack on the images that stood against those before it; for a random model, each attack on all images.
-
-    Args:
-        attacks: at least one.
-        model, images, labels, streams: as for ``Attack.perturb``.
-        repeats: 1, or for a random model the draws of which every candidate is judged on twice as many, fresh ones:
-            a single wrong answer is no reason to leave an image alone.
-    """
-    found = Found(images)
-    part = torch.full_like(labels, -1)
-    for number, attack in enumerate(attacks):
-        rows = torch.nonzero(~found.success if repeats == 1 else torch.ones_like(found.success)).flatten()
-        if not len(rows):
-            break
-        seen = attack.perturb(model, images[rows], labels[rows], streams.select(rows))
-        if repeats == 1:
-            with torch.no_grad():
-                margins = margin(logits_of(model, seen.images), labels[rows])
-            found.update(rows, seen.images, margins, seen.success)
-            part[rows[seen.success]] = number
-        else:
-            share = wrong_share(model, seen.images, labels[rows], draws=2 * repeats)
-            part[rows[share > found.shares[rows]]] = number
-            found.compare(rows, seen.images, share)
-    if repeats > 1:
-        found.success = found.shares > 0.5
-        part[~found.success] = -1
-    return AttackResult(found.images, found.success, part)
+def _names(attack: Attack) -> tuple[str, ...]:
+    """What an attack contributes to the parts of a composition."""
+    return tuple(f"{attack.title}, {part}" for part in attack.parts) or (attack.title,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +45,11 @@ class _Composite(Attack):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        return tuple(attack.title for attack in self.members)
+        return tuple(name for attack in self.members for name in _names(attack))
+
+    @property
+    def gradient_free_parts(self) -> tuple[bool, ...]:
+        return tuple(free for attack in self.members for free in attack.gradient_free_parts or (attack.gradient_free,))
 
     @property
     def repeats(self) -> int:
@@ -88,7 +60,16 @@ class _Composite(Attack):
         return all(attack.gradient_free for attack in self.members)
 
     def perturb(self, model: Model, images: torch.Tensor, labels: torch.Tensor, streams: RandomStreams) -> AttackResult:
-        return worst_case(self.members, model, images, labels, streams, self.repeats)
+        def run(attack: Attack, rows: torch.Tensor) -> AttackResult:
+            return attack.perturb(model, images[rows], labels[rows], streams.select(rows))
+
+        starts = accumulate((len(_names(attack)) for attack in self.members), initial=0)
+        runs = [(start, partial(run, attack)) for start, attack in zip(starts, self.members, strict=False)]
+        return pointwise_worst(runs, model, images, labels, repeats=self.repeats)
+
+    @property
+    def sanity_member(self) -> Attack:
+        return self.members[0]
 
 
 @final

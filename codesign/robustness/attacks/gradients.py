@@ -11,21 +11,27 @@ from codesign.errors import InputError
 from codesign.robustness.attacks.losses import margin
 from codesign.robustness.inference import Model, logits_of
 
-__all__ = ["Estimate", "Found", "LossOf", "estimate", "input_gradient", "wrong_share"]
+__all__ = ["Estimate", "Found", "LossOf", "NoGradientError", "estimate", "input_gradient", "wrong_share"]
 
 LossOf = Callable[[torch.Tensor], torch.Tensor]
 """What to raise: logits (n, classes) to one value per image, (n,)."""
 
 
-def input_gradient(value: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+class NoGradientError(InputError):
+    """No gradient reaches the pixels: the forward pass cuts the graph."""
+
+
+def input_gradient(value: torch.Tensor, images: torch.Tensor, *, keep_graph: bool = False) -> torch.Tensor:
     """The gradient of ``value.sum()`` with respect to ``images``, leaving no gradient anywhere else.
 
-    Raises InputError if ``value`` does not depend on ``images`` through operations that have a gradient, or if the
-    gradient is not finite: an attack that went on would report robustness that is not there.
+    Raises NoGradientError if ``value`` does not depend on ``images`` through operations that have a gradient, and
+    InputError if the gradient is not finite: an attack that went on would report robustness that is not there.
     """
-    gradient = torch.autograd.grad(value.sum(), images, allow_unused=True)[0] if value.requires_grad else None
+    gradient = None
+    if value.requires_grad:
+        gradient = torch.autograd.grad(value.sum(), images, allow_unused=True, retain_graph=keep_graph)[0]
     if gradient is None:
-        raise InputError(
+        raise NoGradientError(
             "no gradient reaches the pixels: a gradient attack says nothing about this model",
             key="model",
             fix="remove no_grad, detach or integer arithmetic from its forward, or attack it without gradients",

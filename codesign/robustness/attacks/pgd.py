@@ -85,6 +85,12 @@ class PGD(Attack):
         step = self.step_size * eps / self.eps if self.eps > 0 and self.step_size is not None else None
         return replace(self, eps=eps, step_size=step)
 
+    def longer(self) -> Attack:
+        return replace(self, steps=10 * self.steps)
+
+    def restarted(self) -> Attack | None:
+        return replace(self, restarts=5 * self.restarts) if self.random_start else None
+
     def perturb(self, model: Model, images: torch.Tensor, labels: torch.Tensor, streams: RandomStreams) -> AttackResult:
         found = Found(images)
         for restart, loss in self._runs():

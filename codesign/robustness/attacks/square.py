@@ -5,7 +5,7 @@ M. Andriushchenko, F. Croce, N. Flammarion and M. Hein, ECCV 2020, arXiv 1912.00
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import final
 
@@ -84,6 +84,9 @@ class Square(Attack):
     @property
     def repeats(self) -> int:
         return self.draws
+
+    def restarted(self) -> Attack:
+        return replace(self, restarts=5 * self.restarts)
 
     def perturb(self, model: Model, images: torch.Tensor, labels: torch.Tensor, streams: RandomStreams) -> AttackResult:
         found = Found(images)
