@@ -27,23 +27,20 @@ def actual_tiles(data: ActualData, problem: Problem, dataspace: Dataspace, box: 
     Tiles of a sliding window count once for each position in the loop nest at which they are used.
     """
     used = tuple(e if d in dataspace.dimensions else 1 for d, e in enumerate(box))
-    histogram = _histogram(data, dataspace, problem.bounds, used)
-    counts = np.flatnonzero(histogram)
-    total = int(histogram.sum())
-    return Occupancies(tuple(int(k) for k in counts), tuple(int(histogram[k]) / total for k in counts))
+    return _occupancies(data, dataspace, problem.bounds, used)
 
 
 @lru_cache(maxsize=512)
-def _histogram(
-    data: ActualData, dataspace: Dataspace, bounds: tuple[int, ...], box: tuple[int, ...]
-) -> npt.NDArray[np.int64]:
+def _occupancies(data: ActualData, dataspace: Dataspace, bounds: tuple[int, ...], box: tuple[int, ...]) -> Occupancies:
     extents = tuple(1 + sum(abs(t.coefficient) * (bounds[t.dimension] - 1) for t in rank) for rank in dataspace.ranks)
     histogram = np.zeros(dataspace.tile_size(box) + 1, np.int64)
     for start in range(0, data.samples, SAMPLES):
         bits = placed_bits(data, extents, start, start + SAMPLES)
         counts = tile_counts(bits, dataspace, bounds, box)
         histogram += np.bincount(counts.ravel(), minlength=len(histogram))
-    return histogram
+    found = np.flatnonzero(histogram)
+    total = int(histogram.sum())
+    return Occupancies(tuple(int(k) for k in found), tuple(int(histogram[k]) / total for k in found))
 
 
 def tile_counts(

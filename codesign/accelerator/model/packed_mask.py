@@ -41,7 +41,7 @@ def placed_bits(data: ActualData, extents: Sequence[int], start: int, stop: int)
     return bits
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=6)  # the tensors of a layer or two: a large one takes some 100 MB
 def placed(data: ActualData, extents: tuple[int, ...]) -> Words:
     """A mask in the coordinates of its tensor: (blocks of 64 samples, *extents), sample i of a block in bit i.
 

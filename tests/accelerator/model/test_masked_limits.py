@@ -222,6 +222,34 @@ def test_random_real_masks_agree_with_the_hypergeometric_model(conditions):
     assert real.cycles == pytest.approx(expected.cycles, rel=0.05)
 
 
+def test_a_block_is_saved_only_as_a_whole():
+    """B is read word by word at the compute units, two words a vector access: pairs of outputs decide."""
+    mask = np.array([[True, False, False, False]])
+    problem = dataclasses.replace(matmul((1, 1, 4)), densities=(DENSE, DENSE, ActualData.of(mask, varies=False)))
+    architecture, mapping, _ = nest_of(problem, {N: 4})
+    for block, made in ((1, 1), (2, 2), (4, 4)):
+        storage = (dataclasses.replace(architecture.storage[0], block_size=block), architecture.storage[1])
+        result = run(
+            dataclasses.replace(architecture, storage=storage), problem, mapping, sparse_of(problem, {(0, 1): (2,)})
+        )
+        assert result.levels["level0"].dataspaces["B"].actual_reads == made
+
+
+def test_what_gated_storage_keeps_away_from_masked_outputs_takes_its_cycle():
+    problem = matmul((4, 4, 4))
+    mask = np.zeros((4, 4), bool)
+    mask[0] = True
+    problem = dataclasses.replace(problem, densities=(DENSE, DENSE, ActualData.of(mask, varies=False)))
+    architecture, mapping, _ = nest_of(problem, {K: 4})
+    sparse = sparse_of(problem, {(0, 0): (OUTPUTS,)})
+    action = dataclasses.replace(sparse.levels[0].actions[0], kind="gating")
+    result = run(architecture, problem, mapping, SparseOptimizations((LevelSparsity("level0", (action,)),)))
+    assert result.computes.actual == 16
+    assert result.computes.kept_away_by_gating == result.computes.idle == 48
+    assert result.compute_cycles == 64
+    assert result.levels["level0"].dataspaces["A"].gated_reads == 48
+
+
 def test_gating_on_outputs_saves_no_time_and_skipping_does():
     problem = matmul((4, 4, 4))
     mask = np.zeros((4, 4), bool)
