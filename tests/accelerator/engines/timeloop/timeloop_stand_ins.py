@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,9 @@ class StandIns:
         self.folder = folder
         self.programs = folder / "bin"
         self.programs.mkdir(parents=True)
+        # The folders of failed runs stay, by design: here they go with the test's own.
+        (folder / "tmp").mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(folder / "tmp"))
         monkeypatch.setenv("PATH", f"{self.programs}:/usr/bin:/bin")
         monkeypatch.setenv("PYTHONPATH", str(folder / "lib"))
         monkeypatch.setenv("CODESIGN_TIMELOOP_PYTHON", sys.executable)
