@@ -74,6 +74,9 @@ class EvaluateConfig(BaseModel):
     )
     norm: Literal["linf", "l2"] = Field("linf", description="norm of the perturbation")
     eps: Pixels = Field(8 / 255, ge=0, description="radius of the perturbation, pixels in [0, 1]")
+    attacks: str | None = Field(
+        None, description="attacks, such as autoattack-standard or pgd:steps=50; square; PGD as below where absent"
+    )
     steps: Count = Field(20, ge=1, description="PGD steps")
     step_size: Pixels | None = Field(None, gt=0, description="PGD step size; 2.5 * eps / steps where absent")
     restarts: Count = Field(1, ge=1, description="PGD restarts; the pointwise worst counts")
@@ -96,6 +99,9 @@ class EvaluateConfig(BaseModel):
             raise ValueError(f"models need distinct names (got {', '.join(labels)}); set `name`")
         if self.norm == "linf" and self.eps > 1:
             raise ValueError(f"an Linf eps lies in [0, 1], pixels being in [0, 1] (got {self.eps:g}); write 8/255")
+        unused = sorted({"steps", "step_size", "restarts"} & self.model_fields_set)
+        if self.attacks is not None and unused:
+            raise ValueError(f"{', '.join(unused)} describe the default PGD; with `attacks` write pgd:steps=..., there")
         return self
 
 

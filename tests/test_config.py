@@ -54,6 +54,7 @@ def test_models_as_names_and_as_mappings(tmp_path: Path) -> None:
         ("models: [a]\nnorm: l1\n", r"run\.yaml:2: norm: .*'linf' or 'l2'"),
         ("models:\n- model: a\n  chekpoint: x\n", r"run\.yaml:3: models\[0\]\.chekpoint: .*did you mean checkpoint\?$"),
         ("models: [a, a]\n", r"distinct names"),
+        ("models: [a]\nattacks: pgd50\nsteps: 3\n", r"steps describe the default PGD"),
         ("models: []\n", r"run\.yaml:1: models: .*at least one"),
         ("models: a\n", r"run\.yaml:1: models: must be a list.*got a"),
         ("models: [3]\n", r"run\.yaml:1: models\[0\]: must be a name, or a mapping.*got 3\)$"),

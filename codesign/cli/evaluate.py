@@ -73,6 +73,13 @@ def evaluate(
     eps: Annotated[
         str | None, typer.Option(help="Radius, pixels in [0, 1], e.g. 8/255. (default 8/255)", rich_help_panel=_ATTACK)
     ] = None,
+    attacks: Annotated[
+        str | None,
+        typer.Option(
+            help='Attacks, e.g. autoattack-standard, or "pgd:steps=50; square:queries=1000". (default PGD as below)',
+            rich_help_panel=_ATTACK,
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="PGD steps. (default 20)", rich_help_panel=_ATTACK)] = None,
     step_size: Annotated[
         str | None, typer.Option(help="PGD step size. (default max(2.5 / steps, 1 / 4) * eps)", rich_help_panel=_ATTACK)
@@ -110,7 +117,8 @@ def evaluate(
     """
     given = {
         "models": models, "data": data, "data_dir": data_dir, "images": images, "architectures": architectures,
-        "ignore": ignore, "fusion": fusion, "mask_images": mask_images, "norm": norm, "eps": eps, "steps": steps,
+        "ignore": ignore, "fusion": fusion, "mask_images": mask_images, "norm": norm, "eps": eps,
+        "attacks": attacks, "steps": steps,
         "step_size": step_size, "restarts": restarts, "batch_size": batch_size, "seed": seed, "device": device,
         "threads": threads,
     }  # fmt: skip

@@ -16,9 +16,14 @@ def notes(config: EvaluateConfig, images: ImageSet) -> tuple[str, ...]:
         else "No operator is fused into another; "
     )
     masked = len(images) if config.mask_images is None else min(config.mask_images, len(images))
+    quick = (
+        "One PGD is a quick attack; `attacks: autoattack-standard` is a stronger one."
+        if config.attacks is None
+        else "A better attack can only lower it."
+    )
     return (
-        f"Robust accuracy is an upper bound: it holds against the attack that was run, on {len(images)} images. "
-        "AutoAttack and adaptive attacks are not part of this version.",
+        f"Robust accuracy is an upper bound: it holds against the attacks that were run, on {len(images)} images. "
+        f"{quick}",
         "Accuracy is measured in float32. The word widths of the architectures enter energy and capacity only; the "
         "accuracy of a quantised network is not measured.",
         "Energy and latency are per inference at batch 1, layers one after another, every layer from and to DRAM.",

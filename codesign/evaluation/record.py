@@ -34,10 +34,13 @@ InputKind = Literal["clean", "adversarial"]
 
 @dataclass(frozen=True, slots=True)
 class AccuracyRecord:
-    """An accuracy in 0..1 with its confidence interval (``low``, ``high``, at ``level``) and image count."""
+    """An accuracy in 0..1 with its confidence interval (``low``, ``high``, at ``level``) and image count.
+
+    ``correct`` counts images; for a random model it is a mean over draws and need not be whole.
+    """
 
     name: str
-    correct: int
+    correct: float
     total: int
     low: float
     high: float

@@ -20,15 +20,17 @@ from codesign.masks.statistics import LayerStatistics, model_statistics
 from codesign.masks.writing import MaskWriter
 from codesign.models.layers import TracedModel
 from codesign.models.loading import LoadedModel
+from codesign.robustness.attacks.base import Attack
 from codesign.robustness.attacks.norms import norm_from_name
 from codesign.robustness.attacks.pgd import PGD
+from codesign.robustness.attacks.presets import attacks_from_text
 from codesign.robustness.inference import pixels
 from codesign.robustness.progress import Progress
 from codesign.robustness.protocol import evaluate_robustness
 from codesign.robustness.result import RobustnessResult
 from codesign.robustness.statistics import Accuracy
 
-__all__ = ["INPUT_KINDS", "Masked", "ProgressSink", "attack_of", "check_fit", "measure_masks", "measure_robustness"]
+__all__ = ["INPUT_KINDS", "Masked", "ProgressSink", "attacks_of", "check_fit", "measure_masks", "measure_robustness"]
 
 INPUT_KINDS: tuple[InputKind, ...] = ("clean", "adversarial")
 
@@ -50,15 +52,13 @@ class Masked:
     statistics: dict[InputKind, tuple[LayerStatistics, ...]]
 
 
-def attack_of(config: EvaluateConfig) -> PGD:
-    """The attack that the configuration describes."""
-    return PGD(
-        norm=norm_from_name(config.norm),
-        eps=config.eps,
-        steps=config.steps,
-        step_size=config.step_size,
-        restarts=config.restarts,
-    )
+def attacks_of(config: EvaluateConfig) -> tuple[Attack, ...]:
+    """The attacks that the configuration describes: the named ones, or one PGD."""
+    norm = norm_from_name(config.norm)
+    if config.attacks is not None:
+        return attacks_from_text(config.attacks, norm, config.eps)
+    pgd = PGD(norm=norm, eps=config.eps, steps=config.steps, step_size=config.step_size, restarts=config.restarts)
+    return (pgd,)
 
 
 def check_fit(loaded: LoadedModel, images: ImageSet, label: str) -> None:
@@ -102,7 +102,7 @@ def measure_robustness(
     result = evaluate_robustness(
         loaded.module,
         images,
-        attack_of(config),
+        attacks_of(config),
         batch_size=config.batch_size,
         seed=config.seed,
         device=config.device,
@@ -135,7 +135,7 @@ def measure_masks(
     attributes: dict[str, Setting] = {
         "model": label,
         "data": images.name,
-        "attack": repr(attack_of(config)),
+        "attack": "; ".join(repr(attack) for attack in attacks_of(config)),
         "seed": config.seed,
     }
     sources = {"clean": _clean(images, config, count), "adversarial": _adversarial(result, config, count)}
