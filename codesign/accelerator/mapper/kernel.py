@@ -45,7 +45,7 @@ def _all_traffic(
             x[content + level] = x[received + level] = 1.0
             w[links + level] = 0
         else:
-            count_traffic(t, w, x, factors, v, level, loops)
+            count_traffic(t, w, x, factors, v, level, loops, level == 0 or bool(keep[level - 1, v]))
         w[held + level] = w[t[at.SIZE] + level * spaces + v]
     x[t[at.SHARE] + levels - 1] = 0.0
     w[t[at.PARTITION] + levels - 1] = w[held + levels - 1]

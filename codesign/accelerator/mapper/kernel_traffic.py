@@ -159,8 +159,14 @@ def _shift(t: IntArray, w: IntArray, v: int, loop: int) -> None:
 
 
 @compiled
-def count_traffic(t: IntArray, w: IntArray, x: FloatArray, factors: IntArray, v: int, level: int, loops: int) -> None:
-    """Words that leave an instance of a level towards the next inner one: ``CONTENT``, ``RECEIVED`` and ``LINKS``."""
+def count_traffic(
+    t: IntArray, w: IntArray, x: FloatArray, factors: IntArray, v: int, level: int, loops: int, held: bool
+) -> None:
+    """Words that leave an instance of a level towards the next inner one: ``CONTENT``, ``RECEIVED`` and ``LINKS``.
+
+    ``held``: the next inner level keeps the tensor (or is the compute level). Where it does not, only the ratio of the
+    two counts matters, since a level further in says how many words pass.
+    """
     dimensions, spaces, sums = t[at.DIMENSIONS], t[at.SPACES], t[at.SUMS]
     first = w[t[at.INSIDE] + level - 1] if level else 0
     tile = w[t[at.SIZE] + (level - 1) * spaces + v] if level else 1
@@ -174,6 +180,9 @@ def count_traffic(t: IntArray, w: IntArray, x: FloatArray, factors: IntArray, v:
     while reuse and first < loops and not t[moves + w[t[at.DIMENSION] + first]]:
         first += 1
         by_links = False
+    if not held and not by_links:
+        x[t[at.CONTENT] + level], x[t[at.RECEIVED] + level], w[t[at.LINKS] + level] = groups, w[t[at.FAN] + level], 0
+        return
     w[sums] = w[sums + 1] = w[sums + 2] = 0
     words, fresh, gone, begin = tile, tile, 0, first
     if reuse and first < loops:
