@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = json.loads((arguments.folder / "mapper.json").read_text(encoding="utf-8"))
     answers = []
-    search_mapping(task_of(arguments.folder, rows[0]), EDP, Budget(100))  # compiles
+    search_mapping(task_of(arguments.folder, rows[0]), EDP, Budget(20_000))  # compiles
     for row in rows:
         task = task_of(arguments.folder, row)
         for seconds in arguments.seconds:

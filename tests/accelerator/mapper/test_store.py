@@ -150,3 +150,14 @@ def test_looking_up_does_not_bring_the_compiler(tmp_path):
         "sys.exit(any(name.split('.')[0] in ('numba', 'llvmlite', 'torch') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, env={**os.environ}).returncode == 0
+
+
+SHIPPED = sorted((Path(__file__).parents[3] / "mappings").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_shipped_mappings_are_whole(path):
+    lines = path.read_text().splitlines()
+    assert lines[0] == f"# codesign mapping store, version {STORE_VERSION}"
+    assert lines[1].startswith(f"# key: {path.stem}")
+    assert lines[-1] == "# end of mapping"
