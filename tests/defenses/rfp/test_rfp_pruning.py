@@ -253,7 +253,7 @@ def test_two_of_four_along_the_input_channels() -> None:
     network = made(Residual)
     result = prune(network, SHAPE, DATA, make_pruning_config({"granularity": "2:4"}))
     assert result.left_out == {"stem": "3 input channels, no multiple of 4"}
-    weight, before = result.module.conv2.weight, network.conv2.weight
+    weight, before = result.module.conv2.weight.detach(), network.conv2.weight.detach()
     for f in range(8):
         for c in range(0, 12, 4):
             for r in range(3):
