@@ -72,6 +72,12 @@ class EvaluateConfig(BaseModel):
     architectures: tuple[str, ...] = Field(
         DEFAULT_ARCHITECTURES, min_length=1, description="shipped architecture names or paths of Timeloop v0.4 YAML"
     )
+    engine: Literal["embedded", "timeloop"] = Field(
+        "embedded", description="what simulates: the embedded engine, or the real programs where they are installed"
+    )
+    mappings: Path | None = Field(
+        None, description="folder of your own mappings: looked into, and what had to be searched is kept there"
+    )
     norm: Literal["linf", "l2"] = Field("linf", description="norm of the perturbation")
     eps: Pixels = Field(8 / 255, ge=0, description="radius of the perturbation, pixels in [0, 1]")
     attacks: str | None = Field(

@@ -69,6 +69,16 @@ def evaluate(
     mask_images: Annotated[
         int | None, typer.Option(help="Number of images whose masks are recorded. (default all)", rich_help_panel=_WHAT)
     ] = None,
+    mappings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of your own mappings; new ones are kept there. (default none)", rich_help_panel=_WHAT
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="embedded, or timeloop where it is installed. (default embedded)", rich_help_panel=_WHAT),
+    ] = None,
     norm: Annotated[str | None, typer.Option(help="linf or l2. (default linf)", rich_help_panel=_ATTACK)] = None,
     eps: Annotated[
         str | None, typer.Option(help="Radius, pixels in [0, 1], e.g. 8/255. (default 8/255)", rich_help_panel=_ATTACK)
@@ -117,7 +127,8 @@ def evaluate(
     """
     given = {
         "models": models, "data": data, "data_dir": data_dir, "images": images, "architectures": architectures,
-        "ignore": ignore, "fusion": fusion, "mask_images": mask_images, "norm": norm, "eps": eps,
+        "ignore": ignore, "fusion": fusion, "mask_images": mask_images, "mappings": mappings,
+        "engine": engine, "norm": norm, "eps": eps,
         "attacks": attacks, "steps": steps,
         "step_size": step_size, "restarts": restarts, "batch_size": batch_size, "seed": seed, "device": device,
         "threads": threads,

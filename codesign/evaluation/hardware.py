@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from codesign.accelerator.engines import Engine
+from codesign.accelerator.engines.embedded import simulate
 from codesign.accelerator.mapper.store import MappingStore
 from codesign.accelerator.mapper.stored import find_mapping
 from codesign.accelerator.mapper.task import Task
-from codesign.accelerator.model import evaluate
 from codesign.accelerator.result import Infeasible, Result
+from codesign.accelerator.spec.case import Case
 from codesign.accelerator.spec.mapping import Mapping as LoopMapping
 from codesign.accelerator.spec.problem import Problem
 from codesign.evaluation.accelerators import Accelerator
@@ -99,13 +101,19 @@ def simulate_model(
     accuracy: AccuracyRecord,
     fusion: Fusion,
     mapping_file: Callable[[str], str],
+    engine: Engine = simulate,
 ) -> HardwareRecord:
     """Energy, cycles and skipped work of one sample, layer by layer and in total.
 
     Args:
         densities: by layer name.
         mapping_file: where the mapping of a layer is written, relative to the run.
+        engine: what simulates; the embedded one by default.
+
+    Raises:
+        InfeasibleLayerError: the engine finds a mapping illegal.
     """
+    design = accelerator.design
     done: dict[str, Result] = {}
     rows, warnings = [], []
     for item in mapped:
@@ -114,8 +122,8 @@ def simulate_model(
         workload = problem(layer, input_density=density.inputs, weight_density=density.weights)
         key = shape_key(workload)
         if key not in done:
-            answer = evaluate(
-                accelerator.design.architecture, workload, item.mapping, accelerator.energy, accelerator.design.sparse
+            answer = engine(
+                Case(layer.name, design.architecture, workload, item.mapping, design.sparse, accelerator.energy)
             )
             if isinstance(answer, Infeasible):
                 raise InfeasibleLayerError(layer.name, accelerator.name, answer)

@@ -30,9 +30,19 @@ def notes(config: EvaluateConfig, images: ImageSet) -> tuple[str, ...]:
         f"Zeros are recorded on {masked} images. A layer is simulated at the mean share of multiply-accumulates with a "
         "nonzero input, padding counted as zero; its zeros are taken to lie uniformly at random (hypergeometric).",
         "Clean and adversarial inputs run with the same mappings, so that their difference comes from the masks alone. "
-        "The mappings come from a heuristic; a full search may find better ones.",
+        "The mappings come from a search with a small fixed budget; `codesign map` may find better ones.",
         f"{fused}other operators without multiply-accumulates are charged their words at the outermost level; "
         "their latency is not modelled.",
+        *_engine_notes(config),
         "Not modelled: control, clock tree, on-chip network energy (unless the architecture file gives it), DRAM "
         "background power, imbalance between instances.",
+    )
+
+
+def _engine_notes(config: EvaluateConfig) -> tuple[str, ...]:
+    if config.engine == "embedded":
+        return ()
+    return (
+        "The real Timeloop simulated. It does not tell work that gating keeps away from work that skipping keeps away: "
+        "gated MACs are those gated at the compute level, the rest counts as skipped.",
     )

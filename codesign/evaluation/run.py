@@ -16,6 +16,8 @@ import numpy as np
 import torch
 
 from codesign import __version__
+from codesign.accelerator.engines import Engine
+from codesign.accelerator.engines.embedded import simulate
 from codesign.config import EvaluateConfig, ModelChoice
 from codesign.data.datasets import load_dataset
 from codesign.data.images import ImageSet
@@ -54,6 +56,8 @@ class _Inputs:
     accelerators: tuple[Accelerator, ...]
     images: ImageSet
     models: tuple[tuple[ModelChoice, LoadedModel, TracedModel], ...]
+    engine: Engine
+    versions: dict[str, str]
 
     @property
     def files(self) -> tuple[dict[str, str], ...]:
@@ -68,7 +72,7 @@ class _Inputs:
     @property
     def key(self) -> str:
         """Hash of all that decides the result."""
-        content = {"config": self.config.model_dump(mode="json"), "files": self.files, "versions": _versions()}
+        content = {"config": self.config.model_dump(mode="json"), "files": self.files, "versions": self.versions}
         return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -98,7 +102,7 @@ def run_evaluation(config: EvaluateConfig, out: Path, *, force: bool, progress: 
             record = Record(
                 config=config.model_dump(mode="json"),
                 seed=config.seed,
-                versions=_versions(),
+                versions=inputs.versions,
                 inputs=inputs.files,
                 models=models,
                 architectures=tuple(accelerator.record() for accelerator in inputs.accelerators),
@@ -124,7 +128,18 @@ def _read(config: EvaluateConfig) -> _Inputs:
     if config.images is not None:
         images = sample(images, config.images)
     models = tuple(_loaded(config, number, images) for number in range(len(config.models)))
-    return _Inputs(config, accelerators, images, models)
+    engine, engine_versions = _engine(config)
+    return _Inputs(config, accelerators, images, models, engine, _versions() | engine_versions)
+
+
+def _engine(config: EvaluateConfig) -> tuple[Engine, dict[str, str]]:
+    """What simulates, and the versions of its programs."""
+    if config.engine == "embedded":
+        return simulate, {}
+    from codesign.accelerator.engines.timeloop import TimeloopEngine
+
+    engine = TimeloopEngine.found()
+    return engine, engine.installation.versions()
 
 
 def _accelerators(config: EvaluateConfig) -> tuple[Accelerator, ...]:
@@ -179,7 +194,12 @@ def _mapped(inputs: _Inputs, number: int, accelerator: Accelerator, progress: Pr
     choice, _, traced = inputs.models[number]
     stage = f"{choice.label}: {accelerator.name}"
     try:
-        return map_layers(accelerator, traced.layers, lambda done: progress(stage, done, len(traced.layers)))
+        return map_layers(
+            accelerator,
+            traced.layers,
+            lambda done: progress(stage, done, len(traced.layers)),
+            mappings=inputs.config.mappings,
+        )
     except InputError as error:
         raise error.within(accelerator.path) from error
 
@@ -206,7 +226,7 @@ def _model(
     hardware: list[HardwareRecord] = []
     for accelerator, layers in zip(inputs.accelerators, mapped, strict=True):
         export = TimeloopExport(run.staging / "timeloop", accelerator, folder)
-        hardware += _hardware(accelerator, layers, traced, masked, robustness, config, export)
+        hardware += _hardware(accelerator, layers, traced, masked, robustness, config, export, inputs.engine)
     return ModelRecord(
         name=label,
         source=loaded.source,
@@ -227,6 +247,7 @@ def _hardware(
     robustness: Any,
     config: EvaluateConfig,
     export: TimeloopExport,
+    engine: Engine,
 ) -> Iterator[HardwareRecord]:
     accuracies = {"clean": robustness.clean, "adversarial": robustness.robust}
     for kind in INPUT_KINDS:
@@ -244,6 +265,7 @@ def _hardware(
             accuracy=accuracies[kind],
             fusion=Fusion(config.fusion),
             mapping_file=export.mapping_file,
+            engine=engine,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import FinishedRun
+from small_run import FinishedRun
 from timeloop_schema import check_file
 
 from codesign.accelerator.engines.timeloop.inputs import check_case
