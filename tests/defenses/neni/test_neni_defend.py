@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ def test_first_convolution_and_classifier_stay_exact(
         assert 0 < layer.quality.recall <= 1
         assert layer.condition is not None
         assert layer.condition > 1
+    assert json.loads(json.dumps(defended.record()))["exact_layers"] == dict(defended.exact)
 
 
 def test_a_share_of_one_is_the_base_bit_for_bit(
