@@ -27,7 +27,7 @@ ATTACKS = (PGD(eps=0.05, steps=5, restarts=2), FGSM(eps=0.05), PGD(eps=0.4, step
 
 
 def evaluate(model: nn.Module, images: ImageSet, attacks: Any = ATTACKS, **options: Any) -> RobustnessResult:
-    return evaluate_robustness(model, images, attacks, **{"batch_size": 32, "seed": 0, **options})
+    return evaluate_robustness(model, images, attacks, **{"batch_size": 32, "seed": 0, "sanity_images": 6, **options})
 
 
 def record(result: RobustnessResult) -> dict[str, Any]:
