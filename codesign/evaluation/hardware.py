@@ -8,6 +8,7 @@ from pathlib import Path
 
 from codesign.accelerator.engines import Engine
 from codesign.accelerator.engines.embedded import simulate
+from codesign.accelerator.mapper.goal import Goal
 from codesign.accelerator.mapper.store import MappingStore
 from codesign.accelerator.mapper.stored import find_mapping
 from codesign.accelerator.mapper.task import Task
@@ -25,6 +26,9 @@ from codesign.workloads.traffic import Fusion, MemoryTraffic, memory_traffic
 __all__ = ["InfeasibleLayerError", "LayerDensities", "MappedLayer", "map_layers", "simulate_model"]
 
 NON_MAC = "non-MAC operators"
+
+# A record's multiply-accumulates must be those of the layers, so that no mapping may pad them.
+_GOAL = Goal(("edp",), perfect_only=True)
 
 
 class InfeasibleLayerError(Exception):
@@ -81,7 +85,7 @@ def map_layers(
         key = shape_key(dense)
         if key not in found:
             task = Task(design.architecture, dense, design.constraints(dense), accelerator.energy, design.sparse)
-            answer = find_mapping(task, stores, keep_in=own)
+            answer = find_mapping(task, stores, goal=_GOAL, keep_in=own)
             if isinstance(answer, Infeasible):
                 raise InfeasibleLayerError(layer.name, accelerator.name, answer)
             found[key] = answer.mapping

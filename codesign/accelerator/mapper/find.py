@@ -133,7 +133,7 @@ def search_mapping(
     else:
         tried = anneal(evaluator, choices, base, goal, budget, Run(begin, seed, workers, progress, stop, effort))
     candidates = _mappings(evaluator, tried.pools, base)
-    if tried.stopped != "interrupted":
+    if tried.stopped != "interrupted" and not goal.perfect_only:
         candidates += imperfect_candidates(task, goal)
     ranked = _ranked(task, goal, candidates)
     if isinstance(ranked, Infeasible):

@@ -25,10 +25,15 @@ def value_of(result: Result, objective: Objective) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """``objectives`` in order of importance, or with ``pareto`` two that are traded off against each other."""
+    """``objectives`` in order of importance, or with ``pareto`` two that are traded off against each other.
+
+    ``perfect_only`` leaves out imperfect factors. In space these pad a dimension, and the real program's count of
+    computes, which this package reproduces, then holds work that the layer does not have.
+    """
 
     objectives: tuple[Objective, ...] = ("edp",)
     pareto: bool = False
+    perfect_only: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.objectives) <= 2 or len(set(self.objectives)) != len(self.objectives):
