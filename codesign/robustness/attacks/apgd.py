@@ -6,7 +6,7 @@ attacks", ICML 2020, arXiv 2003.01690, algorithm 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from math import ceil
 from typing import Literal, final
@@ -26,8 +26,8 @@ __all__ = ["APGD", "TargetedAPGD", "checkpoints"]
 
 _MOMENTUM = 0.75  # alpha of the paper
 
-LossAt = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Logits (k, classes) and the rows (k,) of the batch that they belong to, to losses (k,)."""
+LossAt = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Logits (k, classes), the rows (k,) of the batch and the runs (k,) that they belong to, to losses (k,)."""
 
 
 def checkpoints(steps: int) -> tuple[int, ...]:
@@ -41,9 +41,10 @@ def checkpoints(steps: int) -> tuple[int, ...]:
 
 @dataclass(eq=False)
 class _Climb:
-    """The state of one run, each tensor with one row for every image still attacked."""
+    """The state of some runs side by side, each tensor with one row for every image and run still going on."""
 
     rows: torch.Tensor  # which image of the batch each is
+    runs: torch.Tensor  # and which run of it
     current: torch.Tensor
     previous: torch.Tensor
     gradient: torch.Tensor
@@ -57,11 +58,12 @@ class _Climb:
     best_then: torch.Tensor  # best loss at the last checkpoint
 
     @classmethod
-    def begin(cls, rows: torch.Tensor, start: torch.Tensor, step: float) -> _Climb:
+    def begin(cls, rows: torch.Tensor, runs: torch.Tensor, start: torch.Tensor, step: float) -> _Climb:
         low = torch.full((len(rows),), -torch.inf, dtype=start.dtype, device=start.device)
         nothing = torch.zeros_like(start)
         return cls(
             rows=rows,
+            runs=runs,
             current=start,
             previous=start,
             gradient=nothing,
@@ -140,22 +142,28 @@ class _AutoPGD(Attack):
 
     def perturb(self, model: Model, images: torch.Tensor, labels: torch.Tensor, streams: RandomStreams) -> AttackResult:
         found = Found(images)
-        for purpose, loss in self._runs(model, images, labels):
+        purposes, loss = self._runs(model, images, labels)
+        run = 0
+        while run < len(purposes):
             # A random model is never done with: an image fooled in one draw may stand in the next.
             rows = torch.nonzero(~found.success if self.draws == 1 else torch.ones_like(found.success)).flatten()
             if not len(rows):
                 break
-            start = self._start(images[rows], streams.select(rows), purpose)
-            climb = _Climb.begin(rows, start, 2 * self.eps)
+            # Few images left: several runs side by side fill the batch that is known to fit.
+            group = range(run, min(run + max(len(images) // len(rows), 1), len(purposes)))
+            start = torch.cat([self._start(images[rows], streams.select(rows), purposes[one]) for one in group])
+            runs = torch.tensor(group, device=rows.device).repeat_interleave(len(rows))
+            climb = _Climb.begin(rows.repeat(len(group)), runs, start, 2 * self.eps)
             self._climb(model, images, labels, climb, loss, found)
+            run = group.stop
         if self.draws > 1:
             found.success = found.shares > 0.5
         return AttackResult(found.images, found.success)
 
     def _runs(
         self, model: Model, images: torch.Tensor, labels: torch.Tensor
-    ) -> Iterator[tuple[tuple[int | str, ...], LossAt]]:
-        """For each run the purpose of its random start, and its loss."""
+    ) -> tuple[list[tuple[int | str, ...]], LossAt]:
+        """For each run the purpose of its random start, and the loss."""
         raise NotImplementedError
 
     def _start(self, images: torch.Tensor, streams: RandomStreams, purpose: tuple[int | str, ...]) -> torch.Tensor:
@@ -172,18 +180,20 @@ class _AutoPGD(Attack):
         loss: LossAt,
         found: Found,
     ) -> None:
-        """One run; what it finds goes to ``found``."""
+        """Runs side by side; what they find goes to ``found``."""
         reconsidered, last = set(checkpoints(self.steps)), 0
         for step in range(self.steps + 1):
             end = step == self.steps
             seen = self._look(model, labels, climb, loss, gradient=not end)
             if self.draws == 1:
                 fooled = seen.wrong > 0
-                found.update(climb.rows, climb.current, seen.margins, fooled)
-                if bool(fooled.all()) or end:
+                for run in sorted(set(climb.runs.tolist())):  # an image stands once in a run
+                    mine = climb.runs == run
+                    found.update(climb.rows[mine], climb.current[mine], seen.margins[mine], fooled[mine])
+                left = ~found.success[climb.rows]
+                if end or not bool(left.any()):
                     return
-                if bool(fooled.any()):
-                    left = ~fooled
+                if not bool(left.all()):
                     climb.keep(left)
                     seen = seen.select(left)
             elif end:
@@ -195,14 +205,16 @@ class _AutoPGD(Attack):
             climb.advance(images[climb.rows], self.norm, self.eps, _MOMENTUM if step else 1.0)
         for candidates in (climb.best, climb.current):  # judged on draws that did not choose them
             share = wrong_share(model, candidates, labels[climb.rows], draws=2 * self.draws, chunk=self.chunk)
-            found.compare(climb.rows, candidates, share)
+            for run in sorted(set(climb.runs.tolist())):
+                mine = climb.runs == run
+                found.compare(climb.rows[mine], candidates[mine], share[mine])
 
     def _look(self, model: Model, labels: torch.Tensor, climb: _Climb, loss: LossAt, gradient: bool) -> Estimate:
         return estimate(
             model,
             climb.current,
             labels[climb.rows],
-            lambda logits: loss(logits, climb.rows),
+            lambda logits: loss(logits, climb.rows, climb.runs),
             draws=self.draws,
             chunk=self.chunk,
             gradient=gradient,
@@ -250,9 +262,11 @@ class APGD(_AutoPGD):
         model: Model,  # noqa: ARG002
         images: torch.Tensor,  # noqa: ARG002
         labels: torch.Tensor,
-    ) -> Iterator[tuple[tuple[int | str, ...], LossAt]]:
-        for restart in range(self.restarts):
-            yield ("apgd", self.loss, restart), lambda logits, rows: LOSSES[self.loss](logits, labels[rows])
+    ) -> tuple[list[tuple[int | str, ...]], LossAt]:
+        def loss(logits: torch.Tensor, rows: torch.Tensor, runs: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
+            return LOSSES[self.loss](logits, labels[rows])
+
+        return [("apgd", self.loss, restart) for restart in range(self.restarts)], loss
 
 
 @final
@@ -278,15 +292,14 @@ class TargetedAPGD(_AutoPGD):
 
     def _runs(
         self, model: Model, images: torch.Tensor, labels: torch.Tensor
-    ) -> Iterator[tuple[tuple[int | str, ...], LossAt]]:
+    ) -> tuple[list[tuple[int | str, ...]], LossAt]:
         ranked = likeliest_wrong(model, images, labels, self.targets)
-        for restart in range(self.restarts):
-            for number, aims in enumerate(ranked.unbind(1)):
+        count = ranked.shape[1]
 
-                def loss(logits: torch.Tensor, rows: torch.Tensor, aims: torch.Tensor = aims) -> torch.Tensor:
-                    return targeted_difference_of_logits_ratio(logits, labels[rows], aims[rows])
+        def loss(logits: torch.Tensor, rows: torch.Tensor, runs: torch.Tensor) -> torch.Tensor:
+            return targeted_difference_of_logits_ratio(logits, labels[rows], ranked[rows, runs % count])
 
-                yield ("apgd-t", number, restart), loss
+        return [("apgd-t", target, restart) for restart in range(self.restarts) for target in range(count)], loss
 
 
 def likeliest_wrong(model: Model, images: torch.Tensor, labels: torch.Tensor, count: int) -> torch.Tensor:
