@@ -158,6 +158,8 @@ def test_a_forward_pass_that_optimises_is_flagged(network: nn.Sequential, bars: 
             return logits
 
     class Counting(nn.Module):
+        seen: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.network = network
