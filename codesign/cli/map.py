@@ -38,7 +38,7 @@ def map_command(
     ] = "edp",
     pareto: Annotated[bool, typer.Option("--pareto", help="Trade the two objectives off: a set of mappings.")] = False,
     budget: Annotated[
-        int | None, typer.Option(metavar="EVALUATIONS", help=f"Mappings to evaluate. [{_DEFAULT_EVALUATIONS}]")
+        int | None, typer.Option(metavar="EVALUATIONS", help=f"Mappings to evaluate. (default {_DEFAULT_EVALUATIONS})")
     ] = None,
     seconds: Annotated[
         float | None, typer.Option(help="Stop after this time; without --budget the only limit.")
