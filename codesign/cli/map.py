@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from codesign.errors import InputError
+from codesign.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from codesign.accelerator.mapper.find import Found
     from codesign.accelerator.mapper.task import Task
     from codesign.accelerator.result import Infeasible
+    from codesign.accelerator.spec.loader import Design
 
 __all__ = ["map_command"]
 
 _INFEASIBLE = 3
+_ENGINES = ("embedded", "timeloop")
 _DEFAULT_EVALUATIONS = 200_000
 
 
@@ -30,6 +32,9 @@ def map_command(
             help="The architecture first; then one problem a file, and energy tables if the architecture has none.",
         ),
     ],
+    engine: Annotated[
+        str, typer.Option(help="embedded, or timeloop: the real mapper where it is installed.")
+    ] = "embedded",
     constraints: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Further constraints (top-level key `constraints`).")
     ] = None,
@@ -62,17 +67,25 @@ def map_command(
     from codesign.accelerator.mapper.find import Budget, Found
     from codesign.accelerator.mapper.goal import Goal
 
+    if engine not in _ENGINES:
+        raise InputError("unknown engine", got=engine, key="--engine", fix=did_you_mean(engine, _ENGINES))
     goal = Goal.parse(objective, pareto=pareto)
-    if budget is None and seconds is None:
-        budget = _DEFAULT_EVALUATIONS
-    limit = Budget(budget, seconds)
+    limit = Budget(_DEFAULT_EVALUATIONS if budget is None and seconds is None else budget, seconds)
     for path, flag in ((json_path, "--json"), (out, "--out")):
         if path is not None and not path.absolute().parent.is_dir():
             raise InputError("the folder of the file must exist", got=str(path), key=flag)
-    tasks = _tasks(paths, constraints)
+    layers = _layers(paths, constraints)
+    tasks = [task for _, task in layers]
     if out is not None and len(tasks) > 1:
         raise InputError(
             "one file holds one mapping", got=f"{len(tasks)} problems", key="--out", fix="use --mappings DIR"
+        )
+    if engine == "timeloop":
+        from codesign.cli.map_timeloop import map_with_timeloop
+
+        unused = {"--pareto": pareto, "--budget": budget, "--seed": seed, "--mappings": mappings, "--explain": explain}
+        raise typer.Exit(
+            map_with_timeloop(layers, objective, seconds, unused, out=out, json_path=json_path, quiet=quiet)
         )
     answers = _search(tasks, goal, limit, seed=seed, workers=workers, mappings=mappings, quiet=quiet)
     _write(tasks, answers, out, json_path)
@@ -82,8 +95,8 @@ def map_command(
         raise typer.Exit(_INFEASIBLE)
 
 
-def _tasks(paths: Sequence[Path], constraints: Path | None) -> list[Task]:
-    """One task a problem; every file that is no problem belongs to the architecture."""
+def _layers(paths: Sequence[Path], constraints: Path | None) -> list[tuple[Design, Task]]:
+    """One design and task a problem; every file that is no problem belongs to the architecture."""
     from codesign.accelerator.energy import estimate
     from codesign.accelerator.mapper.task import Task
     from codesign.accelerator.spec.document import read_document
@@ -96,7 +109,7 @@ def _tasks(paths: Sequence[Path], constraints: Path | None) -> list[Task]:
     shared = [path for path in unique if path not in problems]
     if constraints is not None and constraints not in shared:
         shared.append(constraints)
-    tasks = []
+    layers = []
     for path in problems:
         sections = read_document([path]).sections
         own = [path] if set(sections) - {"problem", "variables"} else []
@@ -105,8 +118,9 @@ def _tasks(paths: Sequence[Path], constraints: Path | None) -> list[Task]:
         energy = design.energy
         if energy is None:
             energy = estimate(design.architecture, design.sparse, compound_classes=design.compound_classes)
-        tasks.append(Task(design.architecture, problem, design.constraints(problem), energy, design.sparse))
-    return tasks
+        task = Task(design.architecture, problem, design.constraints(problem), energy, design.sparse)
+        layers.append((design, task))
+    return layers
 
 
 def _search(
