@@ -60,4 +60,4 @@ def test_the_engine_is_asked_once_for_each_different_layer_and_believed() -> Non
 def test_an_infeasible_answer_names_layer_and_architecture() -> None:
     refusal = Infeasible("input_buffer", 9, 4, "words", "input_buffer: 9 words do not fit into 4")
     with pytest.raises(InfeasibleLayerError, match=r"vector_pe_edge: conv: input_buffer: 9 words"):
-        run(lambda case, **_: refusal)
+        run(lambda *_, **__: refusal)
