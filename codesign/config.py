@@ -16,6 +16,9 @@ __all__ = ["EvaluateConfig", "ModelChoice", "load_config", "make_config", "parse
 
 # Far more than any machine has; OpenMP dies of 100,000 without a word.
 MAX_THREADS = 1024
+PGD_KEYS = frozenset({"steps", "step_size", "restarts"})
+"""Settings of the attack that runs where ``attacks`` names none."""
+
 DEFAULT_ARCHITECTURES = ("eyeriss_row_stationary", "systolic_weight_stationary", "vector_pe_edge")
 
 
@@ -105,7 +108,7 @@ class EvaluateConfig(BaseModel):
             raise ValueError(f"models need distinct names (got {', '.join(labels)}); set `name`")
         if self.norm == "linf" and self.eps > 1:
             raise ValueError(f"an Linf eps lies in [0, 1], pixels being in [0, 1] (got {self.eps:g}); write 8/255")
-        unused = sorted({"steps", "step_size", "restarts"} & self.model_fields_set)
+        unused = sorted(PGD_KEYS & self.model_fields_set)
         if self.attacks is not None and unused:
             raise ValueError(f"{', '.join(unused)} describe the default PGD; with `attacks` write pgd:steps=..., there")
         return self
@@ -130,6 +133,9 @@ def load_config(path: Path, overrides: dict[str, Any]) -> EvaluateConfig:
         raise root.error("a configuration is a mapping of keys to values", got=root.describe())
     lines: dict[tuple[int | str, ...], int] = {}
     values = _plain(root, (), lines)
+    if "attacks" in overrides:
+        # The flag replaces the file's default PGD as a whole; only a flag beside it would contradict it.
+        values = {key: value for key, value in values.items() if key not in PGD_KEYS}
     # A flag is not at the line where the file has its key.
     lines = {place: line for place, line in lines.items() if not (place and place[0] in overrides)}
     return _validated(values | overrides, path=path, lines=lines, flags=frozenset(overrides))

@@ -35,6 +35,13 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     assert (config.eps, config.steps) == (8 / 255, 3)
 
 
+def test_attacks_by_flag_replace_the_files_pgd(tmp_path: Path) -> None:
+    file = write(tmp_path, "models: [a]\nsteps: 7\nrestarts: 2\n")
+    assert load_config(file, {"attacks": "apgd-ce"}).attacks == "apgd-ce"
+    with pytest.raises(InputError, match="steps describe the default PGD"):
+        load_config(file, {"attacks": "apgd-ce", "steps": 3})
+
+
 def test_models_as_names_and_as_mappings(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, "models: [a, {model: b, checkpoint: c.pt, name: d}]\n"), {})
     assert [model.label for model in config.models] == ["a", "d"]
