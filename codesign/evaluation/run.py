@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,10 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from codesign import __version__
 from codesign.accelerator.engines import Engine
 from codesign.accelerator.engines.embedded import simulate
 from codesign.config import EvaluateConfig, ModelChoice
@@ -27,6 +24,7 @@ from codesign.evaluation.accelerators import Accelerator, load_accelerator
 from codesign.evaluation.export import TimeloopExport
 from codesign.evaluation.hardware import LayerDensities, MappedLayer, map_layers, simulate_model
 from codesign.evaluation.notes import notes
+from codesign.evaluation.provenance import file_hashes, program_versions
 from codesign.evaluation.record import HardwareRecord, LayerRecord, ModelRecord, Record
 from codesign.evaluation.software import (
     INPUT_KINDS,
@@ -62,9 +60,9 @@ class _Inputs:
     @property
     def files(self) -> tuple[dict[str, str], ...]:
         """Name and sha256 of every file that the result depends on."""
-        found = [{"role": "data", **item} for item in _hashed(self.images.source)]
+        found = [{"role": "data", **item} for item in file_hashes(self.images.source)]
         for choice, loaded, _ in self.models:
-            found += [{"role": f"model {choice.label}", **item} for item in _hashed(loaded.source)]
+            found += [{"role": f"model {choice.label}", **item} for item in file_hashes(loaded.source)]
         for accelerator in self.accelerators:
             found += [{"role": "architecture", **item} for item in accelerator.record().files]
         return tuple(found)
@@ -129,7 +127,7 @@ def _read(config: EvaluateConfig) -> _Inputs:
         images = sample(images, config.images)
     models = tuple(_loaded(config, number, images) for number in range(len(config.models)))
     engine, engine_versions = _engine(config)
-    return _Inputs(config, accelerators, images, models, engine, _versions() | engine_versions)
+    return _Inputs(config, accelerators, images, models, engine, program_versions() | engine_versions)
 
 
 def _engine(config: EvaluateConfig) -> tuple[Engine, dict[str, str]]:
@@ -285,30 +283,6 @@ def _layers(traced: TracedModel, masked: Masked) -> tuple[LayerRecord, ...]:
         )
         for layer in traced.layers
     )
-
-
-def _hashed(source: Any) -> Iterator[dict[str, str]]:
-    """Every file that a source names with its hash, wherever in the source it stands."""
-    if isinstance(source, dict):
-        if "sha256" in source:
-            yield {"path": str(source.get("path") or source.get("folder")), "sha256": str(source["sha256"])}
-        files = source.get("files")
-        if isinstance(files, dict):  # name -> hash; an image folder has one hash over all and only their number here
-            yield from ({"path": str(name), "sha256": str(digest)} for name, digest in files.items())
-        for value in source.values():
-            yield from _hashed(value)
-    elif isinstance(source, list | tuple):
-        for value in source:
-            yield from _hashed(value)
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "codesign": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
 
 
 @contextmanager
