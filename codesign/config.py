@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from codesign.accelerator.spec.nodes import Node
 from codesign.accelerator.spec.yaml_reader import read_yaml
+from codesign.config_defense import DefenseChoice, defense_from_text
+from codesign.config_threats import ThreatChoice, threat_from_text
+from codesign.config_values import Count, Pixels, Size, parse_fraction
 from codesign.errors import InputError, did_you_mean
 
-__all__ = ["EvaluateConfig", "ModelChoice", "load_config", "make_config", "parse_fraction"]
+__all__ = [
+    "EvaluateConfig",
+    "ModelChoice",
+    "Pixels",
+    "defended_label",
+    "load_config",
+    "make_config",
+    "parse_fraction",
+]
 
 # Far more than any machine has; OpenMP dies of 100,000 without a word.
 MAX_THREADS = 1024
@@ -20,28 +30,8 @@ PGD_KEYS = frozenset({"steps", "step_size", "restarts"})
 """Settings of the attack that runs where ``attacks`` names none."""
 
 DEFAULT_ARCHITECTURES = ("eyeriss_row_stationary", "systolic_weight_stationary", "vector_pe_edge")
-
-
-def parse_fraction(value: object) -> object:
-    """``"8/255"`` as a float; anything else is left to the validator."""
-    if isinstance(value, str):
-        try:
-            return float(Fraction(value.replace(" ", "")))
-        except (ValueError, ZeroDivisionError, OverflowError) as error:
-            raise ValueError("must be a number or a fraction such as 8/255") from error
-    return value
-
-
-def _no_truth_value(value: object) -> object:
-    """YAML's true is no 1."""
-    if isinstance(value, bool):
-        raise ValueError("must be a number")
-    return value
-
-
-Pixels = Annotated[float, BeforeValidator(parse_fraction), BeforeValidator(_no_truth_value)]
-Count = Annotated[int, BeforeValidator(_no_truth_value)]
-Size = Annotated[Count, Field(ge=1)]
+DUAL_MODULE = "dual_module"
+"""Joins the default ones where a defence runs, which is what it was designed for."""
 
 
 class ModelChoice(BaseModel):
@@ -69,6 +59,7 @@ class EvaluateConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     models: tuple[ModelChoice, ...] = Field(min_length=1, description="models to evaluate side by side")
+    defenses: tuple[DefenseChoice, ...] = Field((), description="defences put around every model, each a model more")
     data: str = Field("fashion_mnist_1k", description="data set: name, npz:PATH or imagefolder:PATH")
     data_dir: Path | None = Field(None, description="folder with the data set's files")
     images: Count | None = Field(None, ge=1, description="number of images, the first ones; all where absent")
@@ -89,6 +80,9 @@ class EvaluateConfig(BaseModel):
     steps: Count = Field(20, ge=1, description="PGD steps")
     step_size: Pixels | None = Field(None, gt=0, description="PGD step size; 2.5 * eps / steps where absent")
     restarts: Count = Field(1, ge=1, description="PGD restarts; the pointwise worst counts")
+    threats: tuple[ThreatChoice, ...] = Field(
+        (), description="further threats, measured beside the run's own: l2:0.5, linf:8/255:autoattack-standard"
+    )
     batch_size: Count = Field(250, ge=1, description="images attacked at a time")
     seed: Count = Field(0, ge=0, description="seed of every random draw")
     device: str = Field("cpu", description="torch device of the model")
@@ -101,17 +95,32 @@ class EvaluateConfig(BaseModel):
     )
     mask_images: Count | None = Field(None, ge=1, description="images whose masks are recorded; all where absent")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _dual_module_for_a_defense(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("defenses") and "architectures" not in values:
+            return values | {"architectures": (*DEFAULT_ARCHITECTURES, DUAL_MODULE)}
+        return values
+
     @model_validator(mode="after")
     def _distinct(self) -> EvaluateConfig:
         labels = [model.label for model in self.models]
+        labels += [defended_label(model, defense) for model in self.models for defense in self.defenses]
         if len(set(labels)) != len(labels):
             raise ValueError(f"models need distinct names (got {', '.join(labels)}); set `name`")
         if self.norm == "linf" and self.eps > 1:
             raise ValueError(f"an Linf eps lies in [0, 1], pixels being in [0, 1] (got {self.eps:g}); write 8/255")
+        if len(set(self.threats)) != len(self.threats):
+            raise ValueError("every threat must stand in `threats` once")
         unused = sorted(PGD_KEYS & self.model_fields_set)
         if self.attacks is not None and unused:
             raise ValueError(f"{', '.join(unused)} describe the default PGD; with `attacks` write pgd:steps=..., there")
         return self
+
+
+def defended_label(model: ModelChoice, defense: DefenseChoice) -> str:
+    """Name in the report of a model with a defence around it."""
+    return f"{model.label} + {defense.label}"
 
 
 def make_config(values: dict[str, Any]) -> EvaluateConfig:
@@ -157,6 +166,14 @@ def _validated(
     models = values.get("models")
     if isinstance(models, list | tuple):
         values = values | {"models": tuple({"model": m} if isinstance(m, str) else m for m in models)}
+    defenses = values.get("defenses")
+    if isinstance(defenses, list | tuple):
+        values = values | {"defenses": tuple(defense_from_text(d) if isinstance(d, str) else d for d in defenses)}
+    threats = values.get("threats")
+    if isinstance(threats, list | tuple):
+        values = values | {
+            "threats": tuple(threat_from_text(t, "threats") if isinstance(t, str) else t for t in threats)
+        }
     try:
         return EvaluateConfig.model_validate(values)
     except ValidationError as error:
@@ -179,6 +196,13 @@ def _told_once(error: ValidationError) -> list[Any]:
     return [detail for detail in found if not follows(detail)]
 
 
+# Of the mappings that a list holds, by the list's key.
+_FIELDS = {
+    "models": ModelChoice.model_fields,
+    "defenses": DefenseChoice.model_fields,
+    "threats": ThreatChoice.model_fields,
+}
+
 # Pydantic's words for kinds of values that a user of YAML knows under other names.
 _RULES = {
     "tuple_type": "must be a list, for example [a, b]",
@@ -198,9 +222,13 @@ def _problem(
     line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None)
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".") or None
     if detail["type"] == "extra_forbidden":
-        known = ModelChoice.model_fields if len(place) > 1 else EvaluateConfig.model_fields
+        known = _FIELDS[str(place[0])] if len(place) > 1 else EvaluateConfig.model_fields
         return InputError("unknown key", path=path, line=line, key=key, fix=did_you_mean(str(place[-1]), known))
     if detail["type"] == "missing":
         return InputError("this key is required", path=path, line=line, key=key)
     rule = _RULES.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
-    return InputError(rule, got=detail["input"] if key else None, path=path, line=line, key=key)
+    # What is wrong with a mapping as a whole says itself which of its values.
+    shown = (
+        None if not key or (isinstance(detail["input"], dict) and detail["type"] == "value_error") else detail["input"]
+    )
+    return InputError(rule, got=shown, path=path, line=line, key=key)

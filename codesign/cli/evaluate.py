@@ -79,6 +79,15 @@ def evaluate(
         str | None,
         typer.Option(help="embedded, or timeloop where it is installed. (default embedded)", rich_help_panel=_WHAT),
     ] = None,
+    defenses: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--defense",
+            metavar="neni[:KEY=VALUE,...]",
+            help="Also evaluate every model with this defence around it; repeat. E.g. neni:share=0.2 (default none)",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
     norm: Annotated[str | None, typer.Option(help="linf or l2. (default linf)", rich_help_panel=_ATTACK)] = None,
     eps: Annotated[
         str | None, typer.Option(help="Radius, pixels in [0, 1], e.g. 8/255. (default 8/255)", rich_help_panel=_ATTACK)
@@ -126,7 +135,8 @@ def evaluate(
     Example: codesign evaluate fmnist_resnet8_adversarial --images 200 --eps 0.1 --out reports/mine
     """
     given = {
-        "models": models, "data": data, "data_dir": data_dir, "images": images, "architectures": architectures,
+        "models": models, "defenses": defenses, "data": data, "data_dir": data_dir, "images": images,
+        "architectures": architectures,
         "ignore": ignore, "fusion": fusion, "mask_images": mask_images, "mappings": mappings,
         "engine": engine, "norm": norm, "eps": eps,
         "attacks": attacks, "steps": steps,
