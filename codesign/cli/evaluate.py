@@ -106,6 +106,15 @@ def evaluate(
     restarts: Annotated[
         int | None, typer.Option(help="PGD restarts; the worst counts. (default 1)", rich_help_panel=_ATTACK)
     ] = None,
+    threats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--threat",
+            metavar="NORM:EPS[:ATTACKS]",
+            help="A further threat, e.g. l2:0.25 or linf:8/255:autoattack-standard; repeat. (default none)",
+            rich_help_panel=_ATTACK,
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Images attacked at a time. (default 250)", rich_help_panel=_RUN)
     ] = None,
@@ -140,8 +149,8 @@ def evaluate(
         "ignore": ignore, "fusion": fusion, "mask_images": mask_images, "mappings": mappings,
         "engine": engine, "norm": norm, "eps": eps,
         "attacks": attacks, "steps": steps,
-        "step_size": step_size, "restarts": restarts, "batch_size": batch_size, "seed": seed, "device": device,
-        "threads": threads,
+        "step_size": step_size, "restarts": restarts, "threats": threats, "batch_size": batch_size, "seed": seed,
+        "device": device, "threads": threads,
     }  # fmt: skip
     check_output_file(json_path, "--json")
     of_the_model = {"checkpoint": checkpoint, "num_classes": num_classes, "input_shape": _shape(input_shape)}

@@ -13,6 +13,14 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from codesign.errors import InputError
+from codesign.evaluation.accuracies import (
+    AccuracyRecord,
+    ModelComparison,
+    RobustnessRecord,
+    ThreatRecord,
+    accuracy_from_json,
+    robustness_from_json,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -21,50 +29,18 @@ __all__ = [
     "HardwareRecord",
     "LayerHardware",
     "LayerRecord",
+    "ModelComparison",
     "ModelRecord",
     "Record",
     "RobustnessRecord",
+    "ThreatRecord",
     "Totals",
+    "WaterfallRecord",
 ]
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 InputKind = Literal["clean", "adversarial"]
-
-
-@dataclass(frozen=True, slots=True)
-class AccuracyRecord:
-    """An accuracy in 0..1 with its confidence interval (``low``, ``high``, at ``level``) and image count.
-
-    ``correct`` counts images; for a random model it is a mean over draws and need not be whole.
-    """
-
-    name: str
-    correct: float
-    total: int
-    low: float
-    high: float
-    level: float = 0.95
-    method: str = "clopper-pearson"
-
-    @property
-    def value(self) -> float:
-        """Share of images classified correctly."""
-        return self.correct / self.total
-
-
-@dataclass(frozen=True, slots=True)
-class RobustnessRecord:
-    """Clean accuracy, accuracy under every attack, and their pointwise worst case over the same images.
-
-    ``flags`` and ``sanity`` are rows of {"id", "state", "detail"}; a flag's state is raised, clear or not_checked.
-    """
-
-    clean: AccuracyRecord
-    attacks: tuple[AccuracyRecord, ...]
-    robust: AccuracyRecord
-    flags: tuple[Mapping[str, str], ...] = ()
-    sanity: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +61,29 @@ class LayerRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class WaterfallRecord:
+    """What becomes of superfluous work, of a layer or summed over the layers of a model (docs/waterfall.md).
+
+    ``removable_macs`` have a zero operand or a masked output; ``skipped_macs`` take no cycle. Losses are by name:
+    those of MACs add up to ``removable_macs - skipped_macs``, those of cycles to what is left above the share of MACs
+    that are not skipped, those of energy to what is left above the share of MACs that are not removable, layer by
+    layer. ``not_modelled`` names what is in none of the numbers.
+    """
+
+    macs: int
+    removable_macs: int
+    skipped_macs: int
+    lost_macs: Mapping[str, int]
+    dense_cycles: int
+    cycles: float
+    lost_cycles: Mapping[str, float]
+    dense_energy_uJ: float
+    energy_uJ: float
+    lost_energy_uJ: Mapping[str, float]
+    not_modelled: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LayerHardware:
     """One layer on one architecture for one input kind; energies over all instances, one sample.
 
@@ -102,6 +101,7 @@ class LayerHardware:
     bound_by: str
     energy_by_component_uJ: Mapping[str, float]
     mapping: str
+    waterfall: WaterfallRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,10 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class HardwareRecord:
-    """One model on one architecture for one input kind, with the accuracy on just these inputs beside it."""
+    """One model on one architecture for one input kind, with the accuracy on just these inputs beside it.
+
+    ``waterfall`` sums those of the layers; None where the engine gives none.
+    """
 
     architecture: str
     input_kind: InputKind
@@ -134,6 +137,7 @@ class HardwareRecord:
     layers: tuple[LayerHardware, ...]
     traffic: tuple[Mapping[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
+    waterfall: WaterfallRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +177,7 @@ class Record:
     """A whole run.
 
     ``data`` is the image set: name, number of images, classes, source. ``inputs`` are all files with their sha256.
-    ``notes`` are the assumptions that a reader must know.
+    ``notes`` are the assumptions that a reader must know. ``comparisons`` are of every two models under every threat.
     """
 
     config: Mapping[str, Any]
@@ -184,6 +188,7 @@ class Record:
     architectures: tuple[ArchitectureRecord, ...]
     notes: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
+    comparisons: tuple[ModelComparison, ...] = ()
     schema_version: str = field(default=SCHEMA_VERSION)
 
     def to_json(self) -> dict[str, Any]:
@@ -220,6 +225,7 @@ class Record:
                 ),
                 notes=tuple(data["notes"]),
                 data=data.get("data", {}),
+                comparisons=tuple(ModelComparison(**item) for item in data.get("comparisons", ())),
                 schema_version=version,
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -264,38 +270,35 @@ def _tuples(kind: type[Any], data: Mapping[str, Any], *keys: str) -> Any:
     return kind(**{key: tuple(value) if key in keys else value for key, value in data.items()})
 
 
-def _accuracy(data: Mapping[str, Any]) -> AccuracyRecord:
-    return AccuracyRecord(**{key: value for key, value in data.items() if key != "value"})
-
-
 def _hardware(data: Mapping[str, Any]) -> HardwareRecord:
     return HardwareRecord(
         architecture=data["architecture"],
         input_kind=data["input_kind"],
-        accuracy=_accuracy(data["accuracy"]),
+        accuracy=accuracy_from_json(data["accuracy"]),
         totals=Totals(**data["totals"]),
         energy_by_component_uJ=data["energy_by_component_uJ"],
-        layers=tuple(LayerHardware(**layer) for layer in data["layers"]),
+        layers=tuple(
+            LayerHardware(**(layer | {"waterfall": _waterfall(layer.get("waterfall"))})) for layer in data["layers"]
+        ),
         traffic=tuple(data["traffic"]),
         warnings=tuple(data["warnings"]),
+        waterfall=_waterfall(data.get("waterfall")),
     )
 
 
+def _waterfall(data: Mapping[str, Any] | None) -> WaterfallRecord | None:
+    waterfall: WaterfallRecord | None = None if data is None else _tuples(WaterfallRecord, data, "not_modelled")
+    return waterfall
+
+
 def _model(data: Mapping[str, Any]) -> ModelRecord:
-    robustness = data["robustness"]
     return ModelRecord(
         name=data["name"],
         source=data["source"],
         parameters=data["parameters"],
         macs=data["macs"],
         coverage=tuple(data["coverage"]),
-        robustness=RobustnessRecord(
-            clean=_accuracy(robustness["clean"]),
-            attacks=tuple(_accuracy(attack) for attack in robustness["attacks"]),
-            robust=_accuracy(robustness["robust"]),
-            flags=tuple(robustness["flags"]),
-            sanity=tuple(robustness["sanity"]),
-        ),
+        robustness=robustness_from_json(data["robustness"]),
         layers=tuple(LayerRecord(**layer) for layer in data["layers"]),
         hardware=tuple(_hardware(entry) for entry in data["hardware"]),
     )
