@@ -11,14 +11,14 @@ Energy is the sum of all parts; none is left out for being small.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import ceil
 
 from codesign.accelerator.energy.component import Component
 from codesign.accelerator.energy.registry import BUILTIN, ask
 from codesign.accelerator.mapper.heuristic import heuristic_mapping
-from codesign.accelerator.model import evaluate
+from codesign.accelerator.model import evaluate, evaluate_samples
 from codesign.accelerator.result import Infeasible, Result
 from codesign.accelerator.spec.architecture import Storage
 from codesign.accelerator.spec.mapping import Mapping
@@ -120,8 +120,29 @@ class DualModule:
             InfeasibleLayerError: a part has no legal mapping, however many tiles it is cut into.
             InputError: something is not modelled.
         """
-        tiles, first, second = self._speculate(workload)
         exact = self._run(self.executor, workload.exact, workload.layer.name)
+        return self._joined(workload, self._speculate(workload), exact)
+
+    def simulate_images(self, workload: DualWorkload) -> Iterator[DualLayer]:
+        """``simulate`` for each image of recorded masks alone: what is done for it, not for the mean of all.
+
+        Raises:
+            InfeasibleLayerError, InputError: as ``simulate``.
+        """
+        speculated = self._speculate(workload)
+        design, name = self.executor.design, workload.layer.name
+        mapping = self._mapping(self.executor, workload.exact)
+        if isinstance(mapping, Infeasible):
+            raise InfeasibleLayerError(name, self.executor.name, mapping)
+        answers = evaluate_samples(design.architecture, workload.exact, mapping, self.executor.energy, design.sparse)
+        for image, answer in zip(workload.images(), answers, strict=True):
+            if isinstance(answer, Infeasible):
+                raise InfeasibleLayerError(name, self.executor.name, answer)
+            yield self._joined(image, speculated, answer)
+
+    def _joined(self, workload: DualWorkload, speculated: tuple[int, Result, Result], exact: Result) -> DualLayer:
+        """Latency and energy of a layer from its parts: tiles, both halves of the speculator on one, the executor."""
+        tiles, first, second = speculated
         stages = {
             "projection": tiles * first.cycles,
             "approximate product": tiles * second.cycles,

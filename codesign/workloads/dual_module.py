@@ -14,18 +14,21 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from codesign.accelerator.model.samples import each_sample
 from codesign.accelerator.spec.actual_data import ActualData
 from codesign.accelerator.spec.density import DENSE, Density, Hypergeometric, StructuredNM
 from codesign.accelerator.spec.problem import Problem
 from codesign.errors import InputError
 from codesign.models.layers import Layer, Operand
 from codesign.workloads.lowering import problem
+from codesign.workloads.masks import input_data
 
 __all__ = [
     "DualWorkload",
     "Selection",
     "dual_workload",
     "expected_outputs",
+    "recorded_inputs",
     "recorded_outputs",
     "row_tiles",
     "tile_counts",
@@ -101,6 +104,15 @@ class DualWorkload:
         """Of all positions."""
         return self.positions * self.comparators
 
+    def images(self) -> Iterator[DualWorkload]:
+        """The same work with the masks of each image alone, in order; once where nothing is recorded.
+
+        Raises:
+            InputError: masks with different numbers of images.
+        """
+        for exact in each_sample(self.exact):
+            yield replace(self, exact=exact, share=_share(exact.densities[2]))
+
 
 def dual_workload(
     layer: Layer,
@@ -119,7 +131,8 @@ def dual_workload(
         bits: of the approximation.
         selection: how neurons are selected.
         outputs: which outputs are essential: expected (``expected_outputs``) or recorded (``recorded_outputs``).
-        input_density: of the exact product's inputs, for an executor that also skips zero inputs.
+        input_density: of the exact product's inputs, for an executor that also skips zero inputs: a share, or recorded
+            (``recorded_inputs``), of the same images as the outputs.
 
     The hardware computes k rounded up to a multiple of 16, the lanes that share an input: a prime k would leave most of
     an array idle. What is added counts in cycles and energy, not in ``additions``.
@@ -198,6 +211,21 @@ def recorded_outputs(layer: Layer, mask: npt.NDArray[Any]) -> ActualData:
         return ActualData.of(mask.reshape(len(mask), n, columns), varies=True, ranks=(0, _CHANNELS))
     folded = mask.reshape(len(mask), n, groups, columns, rows, cols)
     return ActualData.of(np.ascontiguousarray(folded), varies=True, ranks=(0, 1, 2, 3, 4))
+
+
+def recorded_inputs(layer: Layer, mask: npt.NDArray[Any]) -> ActualData:
+    """The nonzero inputs of real samples, (samples, *layer.inputs.shape), with the zeros of the padding around them.
+
+    Raises:
+        InputError: another shape.
+    """
+    if mask.shape[1:] != layer.inputs.shape:
+        raise InputError(
+            f"a mask of the inputs of {layer.name} must have their shape {list(layer.inputs.shape)}",
+            got=list(mask.shape[1:]),
+            key="masks",
+        )
+    return input_data(layer, mask)
 
 
 def _share(outputs: Density) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from codesign.masks.reading import MaskSet, MaskTensor
 from codesign.models.layers import Layer
 from codesign.workloads.lowering import problem
 
-__all__ = ["masked_problem"]
+__all__ = ["input_data", "masked_problem"]
 
 _Bits = npt.NDArray[np.bool_]
 _Pads = tuple[tuple[int, int], ...]
@@ -48,6 +49,11 @@ def masked_problem(layer: Layer, masks: MaskSet, *, input_kind: InputKind, sampl
         outputs.require(layer.outputs)
         found[2] = _data(outputs, _outputs(layer, outputs.read(0, samples)), _output_padding(layer))
     return replace(base, densities=tuple(found))
+
+
+def input_data(layer: Layer, bits: npt.NDArray[Any]) -> ActualData:
+    """Nonzero inputs (samples, *layer.inputs.shape) as the actual data of the Inputs of the layer's problem."""
+    return ActualData.of(_inputs(layer, bits), varies=True, padding=_input_padding(layer))
 
 
 def _data(tensor: MaskTensor, bits: _Bits, padding: _Pads) -> ActualData:

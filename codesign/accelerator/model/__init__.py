@@ -22,7 +22,7 @@ in nests with imperfect loops.
 
 from __future__ import annotations
 
-from codesign.accelerator.model.evaluation import Semantics, evaluate
+from codesign.accelerator.model.evaluation import Semantics, evaluate, evaluate_samples
 from codesign.accelerator.model.traffic import StrideRule
 
-__all__ = ["Semantics", "StrideRule", "evaluate"]
+__all__ = ["Semantics", "StrideRule", "evaluate", "evaluate_samples"]

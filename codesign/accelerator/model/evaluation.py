@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,13 +10,16 @@ from codesign.accelerator.model.accesses import Accesses, count_accesses
 from codesign.accelerator.model.activity import Activity, ComputeActivity, dense_activity, dense_computes
 from codesign.accelerator.model.area import total_area_um2
 from codesign.accelerator.model.energy import Prices, access_energy_pJ, compute_energy_pJ, leakage_pJ
+from codesign.accelerator.model.events import all_digits
 from codesign.accelerator.model.legality import Demand, check_compute, check_levels, dense_demands
 from codesign.accelerator.model.masked_pass import needs_masks, run_masked
 from codesign.accelerator.model.nest import Nest, build_nest
 from codesign.accelerator.model.nest_analysis import analyse
 from codesign.accelerator.model.network import network_energy_pJ, networks_cost
 from codesign.accelerator.model.performance import LevelCycles, compute_cycles, level_cycles
+from codesign.accelerator.model.samples import each_sample, sample_count
 from codesign.accelerator.model.sparse_pass import SparseOutcome, run_sparse
+from codesign.accelerator.model.survival import Survival
 from codesign.accelerator.model.traffic import StrideRule
 from codesign.accelerator.model.visits import operations
 from codesign.accelerator.result import ComputeStats, DataspaceStats, Infeasible, LevelStats, Result
@@ -26,7 +29,7 @@ from codesign.accelerator.spec.mapping import Mapping
 from codesign.accelerator.spec.problem import Problem
 from codesign.accelerator.spec.sparse import SparseOptimizations
 
-__all__ = ["Semantics", "dense_accesses", "evaluate"]
+__all__ = ["Semantics", "dense_accesses", "evaluate", "evaluate_samples"]
 
 Semantics = Literal["clean", "compat"]
 
@@ -79,6 +82,88 @@ def evaluate(
     """
     if semantics not in get_args(Semantics) or stride_rule not in get_args(StrideRule):
         raise ValueError(f"evaluate: unknown semantics or stride rule (got {semantics!r}, {stride_rule!r})")
+    dense = _dense(architecture, problem, mapping, energy, sparse, stride_rule)
+    if isinstance(dense, Infeasible):
+        return dense
+    prices = Prices(energy)
+    outcome: SparseOutcome | Infeasible
+    if not sparse:
+        activities = tuple(tuple(dense_activity(tile) for tile in row) for row in dense.accesses)
+        return _finished(dense, SparseOutcome(activities, dense.computes, ()), prices)
+    given = (architecture, problem, mapping, dense.nest, dense.accesses, dense.computes, sparse, prices)
+    if semantics == "clean" and needs_masks(problem, sparse):
+        masked = run_masked(*given)
+        outcome = masked if isinstance(masked, Infeasible) else masked.outcome
+    else:
+        outcome = run_sparse(*given, compat=semantics == "compat")
+    return outcome if isinstance(outcome, Infeasible) else _checked(dense, outcome, prices)
+
+
+def evaluate_samples(
+    architecture: Architecture,
+    problem: Problem,
+    mapping: Mapping,
+    energy: EnergyTable,
+    sparse: SparseOptimizations,
+) -> Iterator[Result | Infeasible]:
+    """``evaluate`` for each sample of the problem's actual data: exactly as if it were the only one.
+
+    Nest and accesses are analysed once, and masks are counted 64 samples at a time. Where neither the problem nor the
+    sparse optimisations have to do with masks, every sample is equal.
+
+    Args:
+        architecture, problem, mapping, energy, sparse: as of ``evaluate``; one sample where nothing varies.
+
+    Raises:
+        InputError: as ``evaluate``, and for masks with different numbers of samples.
+    """
+    count = sample_count(problem)
+    if not sparse or not needs_masks(problem, sparse):
+        yield from [evaluate(architecture, problem, mapping, energy, sparse)] * count
+        return
+    dense = _dense(architecture, problem, mapping, energy, sparse, "current")
+    if isinstance(dense, Infeasible):
+        yield from [dense] * count
+        return
+    everything = Survival(problem, all_digits(dense.nest))
+    for number, own in enumerate(each_sample(problem)):
+        prices = Prices(energy)
+        masked = run_masked(
+            architecture,
+            own,
+            mapping,
+            dense.nest,
+            dense.accesses,
+            dense.computes,
+            sparse,
+            prices,
+            survival=everything.of_sample(number),
+        )
+        if isinstance(masked, Infeasible):
+            yield masked
+        else:
+            yield _checked(dense, masked.outcome, prices)
+
+
+@dataclass(frozen=True, slots=True)
+class _Dense:
+    """What does not depend on zeros."""
+
+    architecture: Architecture
+    problem: Problem
+    nest: Nest
+    accesses: tuple[tuple[Accesses, ...], ...]
+    computes: ComputeActivity
+
+
+def _dense(
+    architecture: Architecture,
+    problem: Problem,
+    mapping: Mapping,
+    energy: EnergyTable,
+    sparse: SparseOptimizations,
+    stride_rule: StrideRule,
+) -> _Dense | Infeasible:
     nest = build_nest(architecture, problem, mapping)
     infeasible = check_compute(nest, architecture, problem)
     if infeasible is None and not sparse:
@@ -87,31 +172,23 @@ def evaluate(
         return infeasible
     hops = networks_cost(architecture, energy)
     accesses = dense_accesses(nest, problem, mapping, stride_rule, hops=hops)
-    computes = dense_computes(nest, operations(nest))
-    activities = tuple(tuple(dense_activity(tile) for tile in row) for row in accesses)
-    prices, warnings = Prices(energy), tuple[str, ...]()
-    if sparse:
-        outcome: SparseOutcome | Infeasible
-        if semantics == "clean" and needs_masks(problem, sparse):
-            masked = run_masked(architecture, problem, mapping, nest, accesses, computes, sparse, prices)
-            outcome = masked if isinstance(masked, Infeasible) else masked.outcome
-        else:
-            outcome = run_sparse(
-                architecture, problem, mapping, nest, accesses, computes, sparse, prices, compat=semantics == "compat"
-            )
-        if isinstance(outcome, Infeasible):
-            return outcome
-        activities, computes, warnings = outcome.activities, outcome.computes, outcome.warnings
-        infeasible = check_levels(nest, architecture, problem, map(_demand, activities))
-        if infeasible is not None:
-            return infeasible
+    return _Dense(architecture, problem, nest, accesses, dense_computes(nest, operations(nest)))
+
+
+def _checked(dense: _Dense, outcome: SparseOutcome, prices: Prices) -> Result | Infeasible:
+    infeasible = check_levels(dense.nest, dense.architecture, dense.problem, map(_demand, outcome.activities))
+    return _finished(dense, outcome, prices) if infeasible is None else infeasible
+
+
+def _finished(dense: _Dense, outcome: SparseOutcome, prices: Prices) -> Result:
+    nest, computes, activities = dense.nest, outcome.computes, outcome.activities
     cycles = compute_cycles(nest, computes)
     levels = tuple(
-        level_cycles(storage, part, problem, row, cycles)
-        for storage, part, row in zip(architecture.storage, nest.levels, activities, strict=True)
+        level_cycles(storage, part, dense.problem, row, cycles)
+        for storage, part, row in zip(dense.architecture.storage, nest.levels, activities, strict=True)
     )
-    run = _Run(architecture, problem, nest, accesses, activities, computes, cycles, levels)
-    return _result(run, prices, warnings)
+    run = _Run(dense.architecture, dense.problem, nest, dense.accesses, activities, computes, cycles, levels)
+    return _result(run, prices, outcome.warnings)
 
 
 def dense_accesses(

@@ -60,7 +60,7 @@ class RealisedLatency:
 
 def working_events(unit: Unit, kept_away: KeptAway) -> tuple[Event, ...]:
     """Events that spare a compute unit the cycle."""
-    events = kept_away.skipping + kept_away.gating
+    events = kept_away.skipping
     if "skipping" in unit.on_outputs:
         events += (scalar(unit.outputs),)
     if "skipping" in unit.on_operands:

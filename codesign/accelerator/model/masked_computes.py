@@ -17,16 +17,15 @@ __all__ = ["KeptAway", "Unit", "masked_computes", "part"]
 class KeptAway:
     """Events that keep operands, and so computes, away from the compute units, by how the storage saves.
 
-    ``idle`` are those of the gating ones that wait for the mask over outputs: their cycles pass all the same.
+    Where an operand is gated, the cycle of the compute passes all the same.
     """
 
     skipping: tuple[Event, ...] = ()
     gating: tuple[Event, ...] = ()
-    idle: tuple[Event, ...] = ()
 
     @property
     def all(self) -> tuple[Event, ...]:
-        return self.skipping + self.gating + self.idle
+        return self.skipping + self.gating
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ def masked_computes(dense: ComputeActivity, unit: Unit, kept_away: KeptAway, sur
 
     arriving = alive()
     skipped_storage = total - part(total, survival.none_empty(kept_away.skipping))
-    before_idle = part(total, survival.none_empty((*kept_away.skipping, *kept_away.gating)))
+    gated_storage = total - skipped_storage - arriving
     fates = Fates()
     masked: tuple[Event, ...] = ()
     if unit.on_outputs:
@@ -75,9 +74,9 @@ def masked_computes(dense: ComputeActivity, unit: Unit, kept_away: KeptAway, sur
         dense.algorithmic,
         fates,
         dense.average_replication,
-        kept_away_by_gating=total - skipped_storage - arriving,
+        kept_away_by_gating=gated_storage,
         kept_away_by_skipping=skipped_storage,
-        idle=before_idle - arriving,
+        idle=gated_storage,
     )
 
 

@@ -89,8 +89,13 @@ def run_masked(
     dense: ComputeActivity,
     sparse: SparseOptimizations,
     prices: Prices,
+    *,
+    survival: Survival | None = None,
 ) -> MaskedOutcome | Infeasible:
     """Apply all sparse optimisations of an architecture.
+
+    Args:
+        survival: of this problem in this nest, where it is known already.
 
     Raises:
         InputError: names that do not exist, masks that do not fit their tensors, or something that is not modelled.
@@ -102,7 +107,8 @@ def run_masked(
             key="mapping",
             fix="choose factors that divide the bounds",
         )
-    survival = Survival(problem, all_digits(nest))
+    if survival is None:
+        survival = Survival(problem, all_digits(nest))
     setting = _Setting(architecture, problem, mapping, accesses, survival, prices)
     layouts: list[dict[int, Layout]] = []
     for index in range(len(problem.dataspaces)):
@@ -307,14 +313,11 @@ def _metadata_bits(
 
 def _kept_away(saved: dict[tuple[int, int], _Saving], problem: Problem) -> KeptAway:
     """Savings of read-only tensors keep the computes away that wait for them."""
-    found: dict[str, list[Event]] = {"skipping": [], "gating": [], "idle": []}
+    found: dict[str, list[Event]] = {"skipping": [], "gating": []}
     for (_, target), saving in saved.items():
-        if problem.dataspaces[target].read_write:
-            continue
-        for event in saving.events:
-            waits = saving.kind == "gating" and problem.dataspaces[event.dataspace].read_write
-            found["idle" if waits else saving.kind].append(event)
-    return KeptAway(*(tuple(found[kind]) for kind in ("skipping", "gating", "idle")))
+        if not problem.dataspaces[target].read_write:
+            found[saving.kind] += saving.events
+    return KeptAway(tuple(found["skipping"]), tuple(found["gating"]))
 
 
 def _unit(sparse: SparseOptimizations, problem: Problem, layouts: Sequence[dict[int, Layout]]) -> Unit:

@@ -9,6 +9,7 @@ density is known are independent of the others.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from fractions import Fraction
 from functools import lru_cache
 from math import lcm, prod
@@ -20,6 +21,7 @@ from codesign.accelerator.model.events import Digit, Event
 from codesign.accelerator.model.expected_events import probability_of_none
 from codesign.accelerator.model.joint_count import Part, in_all_samples, in_each_sample
 from codesign.accelerator.model.packed_mask import SAMPLES, Words, indicator, placed
+from codesign.accelerator.model.samples import sample_count
 from codesign.accelerator.spec.actual_data import ActualData
 from codesign.accelerator.spec.problem import Dataspace, Problem
 from codesign.errors import InputError
@@ -51,10 +53,8 @@ class Survival:
             if isinstance(density, ActualData):
                 density.check_fit(dataspace.name, _extents(problem, dataspace))
                 self.actual[index] = density
-        found = {problem.dataspaces[i].name: data.samples for i, data in self.actual.items() if data.varies}
-        if len(set(found.values())) > 1:
-            raise InputError("masks must have the same samples", got=found, key="problem.instance.densities")
-        self.samples = max(found.values(), default=1)
+        self.samples = sample_count(problem)
+        self._sample: int | None = None
         self._known: dict[tuple[Event, ...], Fraction | float] = {}
 
     def none_empty(self, events: Iterable[Event]) -> Fraction | float:
@@ -64,14 +64,26 @@ class Survival:
             exact = [event for event in key if event.dataspace in self.actual]
             share: Fraction | float = Fraction(1)
             if exact:
-                total, steps = _counted(self._setting(exact), False)
-                share = Fraction(int(total.sum()), steps * self.samples)
+                share = self._exact(self._setting(exact))
             for index in sorted({event.dataspace for event in key} - set(self.actual)):
                 own = [event for event in key if event.dataspace == index]
                 expected = probability_of_none(self.problem, index, self.digits, own)
                 share = share if expected == 1.0 else share * expected  # exact as long as nothing is uncertain
             self._known[key] = share
         return self._known[key]
+
+    def _exact(self, setting: _Setting) -> Fraction:
+        if self._sample is None:
+            total, steps = _counted(setting, False)
+            return Fraction(int(total.sum()), steps * self.samples)
+        counts, steps = _counted(setting, True)
+        return Fraction(int(counts[self._sample if len(counts) > 1 else 0]), steps)
+
+    def of_sample(self, number: int) -> Survival:
+        """The shares of one sample alone. What was counted for one is known for all."""
+        own = copy(self)
+        own._sample, own._known = number, {}
+        return own
 
     def per_sample(self, events: Iterable[Event]) -> npt.NDArray[np.float64]:
         """The same for each sample."""
