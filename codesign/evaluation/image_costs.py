@@ -1,4 +1,4 @@
-"""What every single image costs on a dual-module accelerator: the efficiency claim as a distribution, not as a mean.
+"""What every single image costs, on a dual-module or an ordinary accelerator: a distribution, not only a mean.
 
 The masks of one image are its actual data: which neurons are essential for it, and which of its inputs are zero. So the
 costs of adversarial images can stand beside those of clean ones, image by image.
@@ -13,13 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from codesign.accelerator.model import evaluate_samples
+from codesign.accelerator.result import Infeasible, Result
+from codesign.accelerator.spec.mapping import Mapping as LoopMapping
+from codesign.accelerator.spec.problem import Problem
+from codesign.evaluation.accelerators import Accelerator
 from codesign.evaluation.dual_module import DualLayer, DualModule
+from codesign.evaluation.hardware import InfeasibleLayerError
 from codesign.masks.format import InputKind
 from codesign.masks.reading import MaskSet
 from codesign.models.layers import Layer
 from codesign.workloads.dual_module import DualWorkload, Selection, dual_workload, recorded_inputs, recorded_outputs
 
-__all__ = ["ImageCosts", "Spread", "image_costs", "masked_workload", "total_costs"]
+__all__ = ["ImageCosts", "Spread", "array_image_costs", "image_costs", "masked_workload", "total_costs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,41 @@ def _gathered(name: str, found: Sequence[DualLayer]) -> ImageCosts:
         essential_share=np.array([image.share for image in found]),
         bound_by=dict(Counter(image.bound_by for image in found)),
     )
+
+
+def array_image_costs(accelerator: Accelerator, workload: Problem, mapping: LoopMapping) -> ImageCosts:
+    """Exact costs of a layer on an ordinary accelerator for every image of its recorded masks.
+
+    Args:
+        workload: with recorded inputs (``recorded_inputs``) as density where zero inputs are to count.
+        mapping: without imperfect loops, see ``map_layers``.
+
+    Raises:
+        InfeasibleLayerError: the mapping does not fit (for an image, where tensors are stored compressed).
+        InputError: something is not modelled.
+    """
+    design = accelerator.design
+    found: list[Result] = []
+    for answer in evaluate_samples(design.architecture, workload, mapping, accelerator.energy, design.sparse):
+        if isinstance(answer, Infeasible):
+            raise InfeasibleLayerError(workload.name, accelerator.name, answer)
+        found.append(answer)
+    energy_pJ = np.array([image.energy_pJ for image in found])
+    return ImageCosts(
+        name=workload.name,
+        energy_pJ=energy_pJ,
+        energy_by_part_pJ={"executor": energy_pJ},
+        latency_cycles=np.array([image.cycles for image in found], np.int64),
+        exact_macs=found[0].computes.algorithmic,
+        executed_macs=np.array([image.computes.actual for image in found], np.int64),
+        essential_share=np.ones(len(found)),
+        bound_by=dict(Counter(_bound_of(image) for image in found)),
+    )
+
+
+def _bound_of(result: Result) -> str:
+    slowest = max(result.levels, key=lambda name: result.levels[name].cycles)
+    return "compute" if result.cycles <= result.compute_cycles else f"{slowest} bandwidth"
 
 
 def total_costs(name: str, layers: Sequence[ImageCosts]) -> ImageCosts:

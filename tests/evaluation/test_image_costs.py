@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from codesign.accelerator.model import evaluate
+from codesign.accelerator.result import Result
+from codesign.accelerator.spec.problem import Problem
 from codesign.errors import InputError
+from codesign.evaluation.accelerators import load_accelerator
 from codesign.evaluation.dual_module import DualModule, load_dual_module
-from codesign.evaluation.image_costs import ImageCosts, Spread, image_costs, masked_workload, total_costs
+from codesign.evaluation.hardware import map_layers
+from codesign.evaluation.image_costs import (
+    ImageCosts,
+    Spread,
+    array_image_costs,
+    image_costs,
+    masked_workload,
+    total_costs,
+)
 from codesign.masks.reading import MaskSet
 from codesign.masks.writing import MaskWriter
 from codesign.models.layers import Layer, Operand
@@ -126,6 +139,26 @@ def test_the_mean_over_images_is_the_run_of_all(design: DualModule, bits: tuple[
         input_density=recorded_inputs(layer, bits[0]),
     )
     assert design.simulate(work).total_energy_pJ == pytest.approx(image_costs(design, work).energy_pJ.mean(), rel=1e-3)
+
+
+def test_zero_inputs_on_an_ordinary_array(bits: tuple[Bits, Bits]) -> None:
+    accelerator, layer = load_accelerator("vector_pe_edge"), conv()
+    (mapped,) = map_layers(accelerator, [layer])
+    design = accelerator.design
+
+    def recorded(part: slice) -> Problem:
+        weights, _, outputs = mapped.dense.densities
+        return replace(mapped.dense, densities=(weights, recorded_inputs(layer, bits[0][part]), outputs))
+
+    found = array_image_costs(accelerator, recorded(slice(None)), mapped.mapping)
+    assert found.executed_macs.tolist() == executed(bits[0], np.ones_like(bits[1]))
+    for number in range(IMAGES):
+        alone = recorded(slice(number, number + 1))
+        want = evaluate(design.architecture, alone, mapped.mapping, accelerator.energy, design.sparse)
+        assert isinstance(want, Result)
+        assert (found.energy_pJ[number], found.latency_cycles[number]) == (want.energy_pJ, want.cycles)
+    (dense,) = array_image_costs(accelerator, mapped.dense, mapped.mapping).energy_pJ
+    assert (found.energy_pJ < dense).all()
 
 
 def test_masks_from_disk(design: DualModule, bits: tuple[Bits, Bits], tmp_path: Path) -> None:
