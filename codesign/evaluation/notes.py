@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from codesign.config import EvaluateConfig
 from codesign.data.images import ImageSet
+from codesign.evaluation.threats import threat_notes
 
 __all__ = ["notes"]
 
@@ -24,6 +25,7 @@ def notes(config: EvaluateConfig, images: ImageSet) -> tuple[str, ...]:
     return (
         f"Robust accuracy is an upper bound: it holds against the attacks that were run, on {len(images)} images. "
         f"{quick}",
+        *threat_notes(config),
         "Accuracy is measured in float32. The word widths of the architectures enter energy and capacity only; the "
         "accuracy of a quantised network is not measured.",
         "Energy and latency are per inference at batch 1, layers one after another, every layer from and to DRAM.",

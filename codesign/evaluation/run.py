@@ -24,6 +24,7 @@ from codesign.evaluation.accelerators import Accelerator, load_accelerator
 from codesign.evaluation.export import TimeloopExport
 from codesign.evaluation.hardware import LayerDensities, MappedLayer, map_layers, simulate_model
 from codesign.evaluation.notes import notes
+from codesign.evaluation.paired import compare_models
 from codesign.evaluation.provenance import file_hashes, program_versions
 from codesign.evaluation.record import HardwareRecord, LayerRecord, ModelRecord, Record
 from codesign.evaluation.software import (
@@ -34,6 +35,7 @@ from codesign.evaluation.software import (
     measure_masks,
     measure_robustness,
 )
+from codesign.evaluation.threats import check_threats, with_threats
 from codesign.masks.statistics import write_csv
 from codesign.models.layers import TracedModel
 from codesign.models.loading import LoadedModel, load_model
@@ -105,6 +107,7 @@ def run_evaluation(config: EvaluateConfig, out: Path, *, force: bool, progress: 
                 models=models,
                 architectures=tuple(accelerator.record() for accelerator in inputs.accelerators),
                 notes=notes(config, inputs.images),
+                comparisons=compare_models(models),
                 data={
                     "name": inputs.images.name,
                     "images": len(inputs.images),
@@ -125,6 +128,7 @@ def _read(config: EvaluateConfig) -> _Inputs:
         raise InputError("a data set must hold images", got="none", key=config.data)
     if config.images is not None:
         images = sample(images, config.images)
+    check_threats(config, images.images.shape[1:])
     models = tuple(_loaded(config, number, images) for number in range(len(config.models)))
     engine, engine_versions = _engine(config)
     return _Inputs(config, accelerators, images, models, engine, program_versions() | engine_versions)
@@ -216,6 +220,14 @@ def _model(
     folder = f"{number}-{re.sub(r'[^A-Za-z0-9._-]+', '_', label)}"
     scratch = run.scratch(folder) / "robustness"
     result, robustness = measure_robustness(loaded, images, config, scratch, label, progress)
+    robustness = with_threats(
+        config,
+        (result, robustness),
+        lambda changed, place, threat: measure_robustness(
+            loaded, images, changed, place, f"{label}, {threat}", progress
+        ),
+        run.scratch(folder) / "threats",
+    )
     masked = measure_masks(loaded, traced, images, result, config, run.staging / "masks" / folder, label, progress)
     write_csv(
         run.staging / "masks" / folder / "statistics.csv",
