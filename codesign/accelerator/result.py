@@ -81,7 +81,7 @@ class ComputeStats:
     whose operand a storage level gates or skips never reach it; they are ``kept_away_by_gating`` and
     ``kept_away_by_skipping`` (named after the innermost level that saves accesses to the operand). What is in none of
     these has both operands missing from compressed tensors, and never existed. ``idle`` of those kept away by gating
-    take their cycle all the same: they wait for a mask over the outputs.
+    take their cycle all the same: all of them in clean semantics, none in compat (the real program's rule).
     """
 
     algorithmic: int

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from codesign.accelerator.model.evaluation import evaluate
 from codesign.accelerator.model.events import all_digits, scalar
-from codesign.accelerator.model.imbalance import realised_latency
+from codesign.accelerator.model.imbalance import RealisedLatency, realised_latency
 from codesign.accelerator.model.masked_computes import part
 from codesign.accelerator.model.masked_pass import needs_masks
 from codesign.accelerator.model.nest import build_nest
@@ -76,35 +76,54 @@ def waterfall(
     sparse: SparseOptimizations,
     *,
     synchronised_at: str | None = None,
+    realised: RealisedLatency | None = None,
 ) -> Waterfall | Infeasible:
     """The waterfall of a layer; clean semantics. Arguments and errors as of ``evaluate`` and ``realised_latency``.
 
     Where a tensor whose zeros save time has no actual data, imbalance is not known: it is named in ``not_modelled``.
+
+    Args:
+        realised: what ``realised_latency`` gave for this layer, where it is known already.
     """
     dense = evaluate(architecture, problem, mapping, energy)
-    run = evaluate(architecture, problem, mapping, energy, sparse)
-    free = evaluate(architecture, problem, mapping, _without_metadata(energy), sparse)
+    run = evaluate(architecture, problem, mapping, energy, sparse) if sparse else dense
+    free = run
+    if any(level.formats for level in sparse.levels):
+        free = evaluate(architecture, problem, mapping, _without_metadata(energy), sparse)
     for answer in (dense, run, free):
         if isinstance(answer, Infeasible):
             return answer
     assert isinstance(dense, Result)
     assert isinstance(run, Result)
     assert isinstance(free, Result)
-    macs = run.computes.algorithmic
-    effectual = _effectual(architecture, problem, mapping, sparse, macs)
-    taken = run.computes.gated + run.computes.idle
-    skipped = macs - run.computes.actual - taken
-    not_modelled = ["predictor"]
-    realised: float | None = None
-    if _known(problem, sparse):
+    if realised is None and _known(problem, sparse):
         latency = realised_latency(architecture, problem, mapping, energy, sparse, synchronised_at=synchronised_at)
         if isinstance(latency, Infeasible):
             return latency
-        realised = sum(latency.realised_cycles) / len(latency.realised_cycles)
-    else:
+        realised = latency
+    effectual = _effectual(architecture, problem, mapping, sparse, run.computes.algorithmic)
+    return _joined(problem, sparse, (dense, run, free), effectual, realised)
+
+
+def _joined(
+    problem: Problem,
+    sparse: SparseOptimizations,
+    results: tuple[Result, Result, Result],
+    effectual: int,
+    realised: RealisedLatency | None,
+) -> Waterfall:
+    dense, run, free = results
+    macs = run.computes.algorithmic
+    taken = run.computes.gated + run.computes.idle
+    skipped = macs - run.computes.actual - taken
+    busiest = run.compute_cycles if realised is None else sum(realised.realised_cycles) / len(realised.realised_cycles)
+    cycles = max(float(run.cycles), busiest)
+    imbalance = max(0.0, busiest - run.compute_cycles)
+    not_modelled = []
+    if _masks_outputs(problem, sparse):
+        not_modelled.append("predictor")
+    if realised is None and skipped:
         not_modelled.append("imbalance")
-    cycles = max(float(run.cycles), realised or 0.0)
-    imbalance = max(0.0, realised - run.compute_cycles) if realised is not None else 0.0
     return Waterfall(
         macs=macs,
         removable_macs=macs - effectual,
@@ -137,14 +156,19 @@ def _effectual(
     architecture: Architecture, problem: Problem, mapping: Mapping, sparse: SparseOptimizations, macs: int
 ) -> int:
     """MACs with nonzero operands whose output is wanted."""
-    written = [dataspace.name for dataspace in problem.dataspaces if dataspace.read_write]
-    options = [option for level in sparse.levels for action in level.actions for option in action.options]
-    masks_outputs = any(entry.on == "outputs" for entry in sparse.compute) or any(
-        name in written for option in options for name in option.condition_on
-    )
+    masks_outputs = _masks_outputs(problem, sparse)
     survival = Survival(problem, all_digits(build_nest(architecture, problem, mapping)))
     wanted = [i for i, dataspace in enumerate(problem.dataspaces) if masks_outputs or not dataspace.read_write]
     return part(macs, survival.none_empty(scalar(index) for index in wanted))
+
+
+def _masks_outputs(problem: Problem, sparse: SparseOptimizations) -> bool:
+    """Whether something waits for a mask over the outputs, which a predictor has to make."""
+    written = [dataspace.name for dataspace in problem.dataspaces if dataspace.read_write]
+    options = [option for level in sparse.levels for action in level.actions for option in action.options]
+    return any(entry.on == "outputs" for entry in sparse.compute) or any(
+        name in written for option in options for name in option.condition_on
+    )
 
 
 def _without_metadata(energy: EnergyTable) -> EnergyTable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codesign.accelerator.engines import Engine
@@ -17,13 +17,21 @@ from codesign.accelerator.spec.case import Case
 from codesign.accelerator.spec.mapping import Mapping as LoopMapping
 from codesign.accelerator.spec.problem import Problem
 from codesign.evaluation.accelerators import Accelerator
-from codesign.evaluation.record import AccuracyRecord, HardwareRecord, InputKind, LayerHardware, Totals
+from codesign.evaluation.record import (
+    AccuracyRecord,
+    HardwareRecord,
+    InputKind,
+    LayerHardware,
+    Totals,
+    WaterfallRecord,
+)
+from codesign.evaluation.waterfall import layer_waterfall, summed
 from codesign.models.layers import Layer, Traffic
 from codesign.resources import mappings_dir
 from codesign.workloads.lowering import problem, shape_key
 from codesign.workloads.traffic import Fusion, MemoryTraffic, memory_traffic
 
-__all__ = ["InfeasibleLayerError", "LayerDensities", "MappedLayer", "map_layers", "simulate_model"]
+__all__ = ["InfeasibleLayerError", "LayerDensities", "MappedLayer", "joined", "map_layers", "simulate_model"]
 
 NON_MAC = "non-MAC operators"
 
@@ -118,7 +126,7 @@ def simulate_model(
         InfeasibleLayerError: the engine finds a mapping illegal.
     """
     design = accelerator.design
-    done: dict[str, Result] = {}
+    done: dict[str, tuple[Result, WaterfallRecord | None]] = {}
     rows, warnings = [], []
     for item in mapped:
         layer = item.layer
@@ -131,11 +139,16 @@ def simulate_model(
             )
             if isinstance(answer, Infeasible):
                 raise InfeasibleLayerError(layer.name, accelerator.name, answer)
-            done[key] = answer
-        warnings += [f"{layer.name}: {text}" for text in done[key].warnings]
-        rows.append(_layer_row(layer, done[key], accelerator, mapping_file(layer.name)))
+            # Another engine's numbers and those of a waterfall would not belong together.
+            fall = layer_waterfall(accelerator, workload, item.mapping) if engine is simulate else None
+            if isinstance(fall, Infeasible):
+                raise InfeasibleLayerError(layer.name, accelerator.name, fall)
+            done[key] = answer, fall
+        result, fall = done[key]
+        warnings += [f"{layer.name}: {text}" for text in result.warnings]
+        rows.append(replace(_layer_row(layer, result, accelerator, mapping_file(layer.name)), waterfall=fall))
     moved = [memory_traffic(item, fusion=fusion) for item in traffic]
-    return _joined(accelerator, rows, moved, input_kind, accuracy, tuple(warnings))
+    return joined(accelerator, rows, moved, input_kind, accuracy, tuple(warnings))
 
 
 def _layer_row(layer: Layer, result: Result, accelerator: Accelerator, mapping: str) -> LayerHardware:
@@ -161,7 +174,7 @@ def _layer_row(layer: Layer, result: Result, accelerator: Accelerator, mapping: 
     )
 
 
-def _joined(
+def joined(
     accelerator: Accelerator,
     rows: Sequence[LayerHardware],
     moved: Sequence[MemoryTraffic],
@@ -185,11 +198,11 @@ def _joined(
                 "energy_uJ": energy_pJ / 1e6,
             }
         )
-    components = {
-        name: sum(row.energy_by_component_uJ[name] for row in rows) for name in rows[0].energy_by_component_uJ
-    }
+    names = dict.fromkeys(name for row in rows for name in row.energy_by_component_uJ)
+    components = {name: sum(row.energy_by_component_uJ.get(name, 0.0) for row in rows) for name in names}
     components[f"{outermost.name}: {NON_MAC}"] = traffic_uJ
     cycles = sum(row.latency_cycles for row in rows)
+    falls = [row.waterfall for row in rows if row.waterfall is not None]
     return HardwareRecord(
         architecture=accelerator.name,
         input_kind=input_kind,
@@ -210,4 +223,5 @@ def _joined(
         layers=tuple(rows),
         traffic=tuple(traffic),
         warnings=tuple(dict.fromkeys(warnings)),
+        waterfall=summed(falls) if len(falls) == len(rows) else None,
     )

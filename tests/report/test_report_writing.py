@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from codesign.cli.report import report
 from codesign.errors import InputError
-from codesign.evaluation.record import HardwareRecord, Record
+from codesign.evaluation.record import SCHEMA_VERSION, HardwareRecord, Record
 from codesign.report import combine, run_labels, summary_rows, write_report
 from codesign.report.checks import inconsistencies, require_reportable
 from codesign.report.html import render_html
@@ -238,8 +238,8 @@ def test_several_runs_need_a_folder(app: typer.Typer, tmp_path: Path) -> None:
     [
         (None, "a run holds a results.json"),
         ("{", "not JSON"),
-        ('{"schema_version": "2.0"}', "this version reads records of schema 1.0"),
-        ('{"schema_version": "1.0"}', "not a record of schema 1.0"),
+        ('{"schema_version": "2.0"}', f"this version reads records of schema {SCHEMA_VERSION}"),
+        ('{"schema_version": "1.0"}', f"not a record of schema {SCHEMA_VERSION}"),
         (
             '{"schema_version": "1.0", "config": {}, "seed": 0, "versions": {}, "inputs": [], "models": [],'
             ' "architectures": [], "notes": []}',

@@ -60,7 +60,7 @@ class ComputeActivity:
 
     ``kept_away_by_gating`` and ``kept_away_by_skipping`` never reach the compute level, since a storage level gates or
     skips their operand; they are in none of the fates. ``idle`` of those that gating keeps away take their cycle all
-    the same (an output mask that only gates saves no time).
+    the same: gating saves no time. In the real program they vanish with their cycles.
     """
 
     algorithmic: int
