@@ -15,7 +15,7 @@ from codesign.models.checkpoints import load_weights, read_checkpoint
 from codesign.models.factories import build_from_factory
 from codesign.models.normalization import Normalization, Normalized
 from codesign.models.programs import read_program
-from codesign.models.saved import read_network
+from codesign.models.saved import holds_defended, read_network
 from codesign.models.zoo import ZOO, ZooEntry
 from codesign.resources import bundled_dir
 
@@ -59,7 +59,8 @@ def load_model(
 
     Args:
         model: a zoo name; ``module:factory`` or ``file.py:factory``; the path of a ``torch.export`` program (.pt2); or
-            that of a network file (.json) such as ``codesign prune`` writes, whose weights lie beside it.
+            that of a network file (.json) such as ``codesign prune`` (network.json) and ``codesign train --defense``
+            (neni.json) write, whose weights lie beside it.
         checkpoint: file with the weights. A zoo name that ships with weights needs none; a factory's network may come
             with its own weights. ``random:SEED`` asks for random weights of a zoo network and is recorded as such.
         num_classes: for a zoo network or factory that takes it; checked against the logits in every case.
@@ -78,7 +79,8 @@ def load_model(
     if model.endswith(".pt2"):
         return _from_program(Path(model), request)
     if model.endswith(".json"):
-        return _from_network_file(Path(model), request)
+        read = _from_defended_file if holds_defended(Path(model)) else _from_network_file
+        return read(Path(model), request)
     if ":" in model:
         return _from_factory(model, request)
     raise InputError(
@@ -227,6 +229,28 @@ def _from_network_file(path: Path, request: _Request) -> LoadedModel:
     bare = saved.network if saved.normalization is None else Normalized(saved.network, saved.normalization)
     module = _normalized(bare, request.normalization)
     return _finished(str(path), module, saved.input_shape, request.num_classes, source)
+
+
+def _from_defended_file(path: Path, request: _Request) -> LoadedModel:
+    # Imported here: the method lies right of the models, and is only needed by a model that has it.
+    from codesign.defenses.neni.saving import load_defended
+
+    found = load_defended(path).loaded()
+    given = {
+        "--checkpoint": request.checkpoint,
+        "--input-shape": None if request.input_shape == found.input_shape else request.input_shape,
+        "normalization": request.normalization,
+    }
+    for key, value in given.items():
+        if value is not None:
+            raise InputError(
+                f"a defended network brings its weights, normalisation and input shape {found.input_shape}",
+                got=str(value),
+                path=path,
+                key=key,
+                fix="leave it out",
+            )
+    return _finished(str(path), found.module, found.input_shape, request.num_classes, found.source)
 
 
 def _normalized(module: nn.Module, normalization: Normalization | None) -> nn.Module:

@@ -16,9 +16,11 @@ from codesign.errors import InputError
 from codesign.models.description import DescribedNetwork, describe
 from codesign.models.normalization import Normalization, Normalized
 
-__all__ = ["NETWORK_FILE", "SavedNetwork", "read_network", "save_network"]
+__all__ = ["DEFENDED_FORMAT", "NETWORK_FILE", "SavedNetwork", "holds_defended", "read_network", "save_network"]
 
 NETWORK_FILE = "network.json"
+DEFENDED_FORMAT = "codesign-neni"
+"""Format of a defended network's file, which ``codesign.defenses.neni.saving`` reads."""
 _FORMAT = "codesign-network"
 _VERSION = 1
 
@@ -78,6 +80,15 @@ def save_network(
     return path
 
 
+def holds_defended(path: Path) -> bool:
+    """Whether a file is that of a defended network. One that cannot be read is not, and its reader says why."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and document.get("format") == DEFENDED_FORMAT
+
+
 def read_network(path: Path) -> SavedNetwork:
     """Read what ``save_network`` wrote.
 
@@ -96,7 +107,7 @@ def read_network(path: Path) -> SavedNetwork:
             got=document.get("format") if isinstance(document, dict) else type(document).__name__,
             path=path,
             key="--model",
-            fix="name the network.json that codesign prune wrote",
+            fix="name the network.json that codesign prune wrote, or the neni.json of codesign train",
         )
     try:
         channels, height, width = document["input_shape"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -20,9 +20,11 @@ from codesign.errors import InputError, did_you_mean
 from codesign.models.layers import Layer, TracedModel
 from codesign.models.zoo.vit import SelfAttention
 
-__all__ = ["Target", "Wrapped", "defended_layers", "wrap"]
+__all__ = ["Target", "Wrapped", "base_key", "defended_layers", "rewrap", "wrap"]
 
 _PRODUCTS = (nn.Conv1d, nn.Conv2d, nn.Linear)
+_PACKED = "in_proj"
+"""The packed projection of attention, as a layer of its own."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,40 @@ def wrap(module: nn.Module, traced: TracedModel, settings: NeniSettings, generat
     return Wrapped(wrapped, tuple(layers), tuple(exact.items()))
 
 
+def rewrap(module: nn.Module, plans: Mapping[str, LayerPlan]) -> None:
+    """Put defended layers in place, in a network that has no weights yet; its state is still to be loaded.
+
+    Args:
+        module: the base network; it is changed.
+        plans: path in the defended network (``DefendedLayerReport.path``) -> plan.
+
+    Raises:
+        InputError: the network has no such layer.
+    """
+    for path, plan in plans.items():
+        owner, _, leaf = path.rpartition(".")
+        attention = _submodule(module, owner) if leaf == _PACKED else None
+        if isinstance(attention, SelfAttention):
+            _replace(module, attention, _OpenAttention(attention))
+        base = _submodule(module, path)
+        if not isinstance(base, _PRODUCTS):
+            raise InputError("the network must have the layers that were defended", got=f"no {path}", key="model")
+        groups = 1 if isinstance(base, nn.Linear) else base.groups
+        entries = base.weight.new_zeros((groups * plan.dimension, *base.weight.shape[1:]))
+        _replace(module, base, _layer(base, plan, entries))
+
+
+def base_key(module: nn.Module, key: str) -> str:
+    """The base network's name for an entry of the defended network's state_dict."""
+    owner, _, rest = key.rpartition(f".{_PACKED}.")
+    packed = bool(owner) and isinstance(_submodule(module, owner), _OpenAttention)
+    return f"{owner}.{_PACKED}_{rest}" if packed else key
+
+
+def _layer(base: nn.Conv1d | nn.Conv2d | nn.Linear, plan: LayerPlan, entries: Tensor) -> DefendedLayer:
+    return DefendedLinear(base, plan, entries) if isinstance(base, nn.Linear) else DefendedConv(base, plan, entries)
+
+
 def _exact_layers(traced: TracedModel, settings: NeniSettings) -> dict[str, str]:
     """Name and reason of the layers that are left exact."""
     exact = {layer.name: "a product of two activations" for layer in traced.layers if not layer.weights.constant}
@@ -116,10 +152,10 @@ def _targets(module: nn.Module, traced: TracedModel, exact: dict[str, str]) -> l
         owner = None if layer.weights.parameter is None else _submodule(module, path)
         if leaf == "in_proj_weight" and isinstance(owner, SelfAttention):
             _replace(module, owner, _OpenAttention(owner))
-            path, leaf = f"{path}.in_proj", "weight"
+            path, leaf = f"{path}.{_PACKED}", "weight"
             owner = module.get_submodule(path)
         elif leaf == "weight" and isinstance(owner, _OpenAttention):  # its second use
-            path, owner = f"{path}.in_proj", owner.in_proj
+            path, owner = f"{path}.{_PACKED}", owner.in_proj
         reason = _unsupported(owner, leaf)
         if reason is None:
             targets.append(Target(layer, path))
@@ -186,7 +222,7 @@ def _defended(
         control_bits=matched_bits(bitops, layer.macs),
     )
     entries = ternary((groups * k, *base.weight.shape[1:]), generator)
-    return DefendedLinear(base, plan, entries) if isinstance(base, nn.Linear) else DefendedConv(base, plan, entries)
+    return _layer(base, plan, entries)
 
 
 def _selector(settings: NeniSettings, share: float, channels: int, layer: str) -> Selector:
