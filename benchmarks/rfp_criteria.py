@@ -66,7 +66,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--images", type=int, default=400, help="test images, the first ones")
+    parser.add_argument("--images", type=int, default=400, help="number of test images")
+    parser.add_argument("--skip", type=int, default=0, help="test images left out before them")
+    parser.add_argument("--only-after", action="store_true", help="do not measure before fine-tuning")
     parser.add_argument("--finetune-images", type=int, default=4000, help="training images, the first ones")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--steps", type=int, default=10, help="of the PGD that measures")
@@ -77,20 +79,33 @@ def main() -> None:
     torch.set_num_threads(1)
     given.out.mkdir(parents=True, exist_ok=True)
     training = sample(load_dataset("fashion_mnist", data_dir=given.data_dir, split="train"), given.finetune_images)
-    test = sample(load_dataset("fashion_mnist", data_dir=given.data_dir, split="test"), given.images)
+    whole = load_dataset("fashion_mnist", data_dir=given.data_dir, split="test")
+    test = whole.take(np.arange(given.skip, given.skip + given.images))
+    _same_settings(given)
     cells = [Cell(*parts) for parts in product(given.networks, given.ratios, CRITERIA, given.seeds)]
     found: dict[Cell, dict[str, Any]] = {}
     for cell in cells:
         file = given.out / cell.file
         if not file.exists():
-            write_json(file, measured(cell, training, test, given.epochs, given.steps))
+            write_json(file, measured(cell, training, test, given))
             sys.stderr.write(f"{cell.file}\n")
         found[cell] = json.loads(file.read_text())
     originals = {name: original(name, test, given.steps, given.out) for name in given.networks}
     sys.stdout.write(table(found, originals))
 
 
-def measured(cell: Cell, training: ImageSet, test: ImageSet, epochs: int, steps: int) -> dict[str, Any]:
+def _same_settings(given: argparse.Namespace) -> None:
+    """Cells of one folder are comparable: refuse those of other settings."""
+    keys = ("images", "skip", "finetune_images", "epochs", "steps", "only_after")
+    settings = {key: getattr(given, key) for key in keys}
+    file = given.out / "settings.json"
+    if not file.exists():
+        write_json(file, settings)
+    if json.loads(file.read_text()) != settings:
+        sys.exit(f"{file}: the cells there have other settings; name another folder")
+
+
+def measured(cell: Cell, training: ImageSet, test: ImageSet, given: argparse.Namespace) -> dict[str, Any]:
     """The cell's accuracies before and after fine-tuning, image by image."""
     begin = process_time()
     loaded = load_model(cell.network)
@@ -100,14 +115,14 @@ def measured(cell: Cell, training: ImageSet, test: ImageSet, epochs: int, steps:
     adversarial = cell.network.endswith("adversarial")
     tuning = FinetuningConfig(
         model=cell.network, data=training.name, method="adversarial" if adversarial else "natural", eps=0.1, steps=2,
-        epochs=epochs, validation_images=200, seed=cell.seed,
+        epochs=given.epochs, validation_images=200, seed=cell.seed,
     )  # fmt: skip
     threats = [parse_threat(text) for text in NETWORKS[cell.network]]
     with tempfile.TemporaryDirectory() as folder:
         tuned = finetune(pruned.module, training, tuning, Path(folder))
     return {
-        "before": outcomes(pruned.module, test, threats, steps),
-        "after": outcomes(tuned.module, test, threats, steps),
+        "before": None if given.only_after else outcomes(pruned.module, test, threats, given.steps),
+        "after": outcomes(tuned.module, test, threats, given.steps),
         "process_seconds": process_time() - begin,
     }
 
@@ -149,16 +164,16 @@ def table(found: dict[Cell, dict[str, Any]], originals: dict[str, dict[str, list
             former = cell.network
         reference = found[Cell(cell.network, cell.ratio, REFERENCE, cell.seed)]["after"]
         shown = _cells(result["before"], result["after"], reference, threats)
-        lines.append(f"| {cell.ratio:.0%} | `{cell.criterion}` | {' | '.join(shown)} |")
+        lines.append(f"| {cell.ratio:.0%}, seed {cell.seed} | `{cell.criterion}` | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n"
 
 
 def _cells(
-    before: dict[str, list[int]], after: dict[str, list[int]] | None, reference: Any, threats: list[str]
+    before: dict[str, list[int]] | None, after: dict[str, list[int]] | None, reference: Any, threats: list[str]
 ) -> list[str]:
     shown: list[str] = []
     for key in ("clean", *threats):
-        shown.append(_accuracy(before, key))
+        shown.append("" if before is None else _accuracy(before, key))
         if after is None:
             shown.append("")
             continue

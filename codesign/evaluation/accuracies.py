@@ -12,6 +12,7 @@ __all__ = [
     "RobustnessRecord",
     "ThreatRecord",
     "accuracy_from_json",
+    "labelled_threats",
     "robustness_from_json",
     "threat_label",
 ]
@@ -103,6 +104,16 @@ def threat_label(norm: str, eps: float) -> str:
     steps = round(255 * eps)
     whole = norm == "linf" and steps > 0 and abs(255 * eps - steps) < 1e-9 and steps < 128
     return f"{norm.capitalize()} {f'{steps}/255' if whole else f'{eps:g}'}"
+
+
+def labelled_threats(robustness: RobustnessRecord) -> dict[str, ThreatRecord]:
+    """The threats by label; a ball that is there again, with other attacks, is numbered: ``L2 0.5 (2)``."""
+    found: dict[str, ThreatRecord] = {}
+    seen: dict[str, int] = {}
+    for threat in robustness.threats:
+        seen[threat.label] = seen.get(threat.label, 0) + 1
+        found[threat.label if seen[threat.label] == 1 else f"{threat.label} ({seen[threat.label]})"] = threat
+    return found
 
 
 def accuracy_from_json(data: Mapping[str, Any]) -> AccuracyRecord:

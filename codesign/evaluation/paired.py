@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from codesign.evaluation.accuracies import ModelComparison, RobustnessRecord
+from codesign.evaluation.accuracies import ModelComparison, RobustnessRecord, labelled_threats
 from codesign.evaluation.record import ModelRecord
 from codesign.robustness.statistics import mcnemar_exact
 
@@ -43,14 +43,14 @@ def compare_models(models: Sequence[ModelRecord]) -> tuple[ModelComparison, ...]
 
 
 def _compared(first: ModelRecord, second: ModelRecord) -> Iterator[ModelComparison]:
-    ones, others = dict(_outcomes(first.robustness)), dict(_outcomes(second.robustness))
-    for place, right in ones.items():
-        other = others.get(place)
+    others = dict(_outcomes(second.robustness))
+    for inputs, right in _outcomes(first.robustness):
+        other = others.get(inputs)
         if other is None or len(other) != len(right):
             continue
         test = mcnemar_exact(right, other)
         yield ModelComparison(
-            inputs=place[0],
+            inputs=inputs,
             first=first.name,
             second=second.name,
             only_first=test.only_first,
@@ -62,14 +62,11 @@ def _compared(first: ModelRecord, second: ModelRecord) -> Iterator[ModelComparis
         )
 
 
-def _outcomes(robustness: RobustnessRecord) -> Iterator[tuple[tuple[str, int], npt.NDArray[np.bool_]]]:
-    """Outcomes by label and how often it occurred before: a threat may be there twice, with other attacks."""
+def _outcomes(robustness: RobustnessRecord) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     if robustness.clean_right:
-        yield ("clean", 0), outcomes_from_bits(robustness.clean_right, robustness.clean.total)
-    seen: dict[str, int] = {}
-    for threat in robustness.threats:
-        number = seen[threat.label] = seen.get(threat.label, -1) + 1
-        yield (threat.label, number), outcomes_from_bits(threat.right, threat.robust.total)
+        yield "clean", outcomes_from_bits(robustness.clean_right, robustness.clean.total)
+    for label, threat in labelled_threats(robustness).items():
+        yield label, outcomes_from_bits(threat.right, threat.robust.total)
 
 
 def _judged(test: ModelComparison, adjusted: float) -> ModelComparison:

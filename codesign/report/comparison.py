@@ -63,23 +63,29 @@ def combine(runs: Mapping[str, Record]) -> Comparison:
             raise InputError("a run holds at least one model", got="none", key=f"{label}: models")
     if len(runs) == 1:
         return Comparison(next(iter(runs.values())))
+    from codesign.evaluation.paired import compare_models  # loads numpy, which a command's help can do without
+
     changed = _changed_architectures(runs)
+    obstacles = tuple(_obstacles(runs))
     counts = Counter(model.name for record in runs.values() for model in record.models)
     first = next(iter(runs.values()))
+    models = tuple(
+        _renamed(model, label, twice=counts[model.name] > 1, changed=changed)
+        for label, record in runs.items()
+        for model in record.models
+    )
     record = replace(
         first,
         config={label: dict(record.config) for label, record in runs.items()},
         inputs=_once(item for record in runs.values() for item in record.inputs),
         versions=_shared_versions(list(runs.values())),
-        models=tuple(
-            _renamed(model, label, twice=counts[model.name] > 1, changed=changed)
-            for label, record in runs.items()
-            for model in record.models
-        ),
+        models=models,
+        # Image by image, so only where the images are the same.
+        comparisons=() if obstacles else compare_models(models),
         architectures=tuple(_architectures(runs, changed)),
         notes=_once(note for record in runs.values() for note in record.notes),
     )
-    return Comparison(record, runs, tuple(_obstacles(runs)), tuple(_remarks(runs, changed)))
+    return Comparison(record, runs, obstacles, tuple(_remarks(runs, changed)))
 
 
 def _changed_architectures(runs: Mapping[str, Record]) -> frozenset[str]:

@@ -10,8 +10,10 @@ from codesign.evaluation.record import LayerHardware, LayerRecord, ModelRecord, 
 from codesign.report.checks import inconsistencies
 from codesign.report.comparison import Comparison
 from codesign.report.numbers import accuracy_text, count_text, percent_text, significant
+from codesign.report.robustness import p_value_text, threat_rows, verdict
 from codesign.report.svg import inline_svg
 from codesign.report.tables import SUMMARY_COLUMNS, footnotes, summary_rows
+from codesign.report.waterfall import losses_text, waterfall_rows
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -75,6 +77,11 @@ def render_html(comparison: Comparison, figures: Sequence[ReportFigure]) -> str:
             columns=SUMMARY_COLUMNS,
             rows=summary_rows(record),
             footnotes=footnotes(record),
+            threat_rows=threat_rows(record),
+            verdict=verdict,
+            p_value_text=p_value_text,
+            waterfall_rows=waterfall_rows(record),
+            losses_text=losses_text,
             simulation_warnings=_simulation_warnings(record),
             figures=[(figure, _drawn(figure, f"f{index}-")) for index, figure in enumerate(figures)],
         )

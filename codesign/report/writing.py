@@ -13,6 +13,7 @@ from codesign.report.comparison import Comparison
 from codesign.report.csv_export import layers_csv
 from codesign.report.figures import build_figures, write_figures
 from codesign.report.html import render_html
+from codesign.report.robustness import robustness_csv
 
 __all__ = ["write_comparison", "write_report"]
 
@@ -21,7 +22,7 @@ _STALE_PATTERNS = ("layers_*.png", "layers_*.svg")
 
 
 def write_report(record: Record, folder: Path) -> tuple[Path, ...]:
-    """Write report.html, layers.csv and figures/ (PNG and SVG) into ``folder``; returns the files.
+    """Write report.html, layers.csv, robustness.csv and figures/ (PNG and SVG) into ``folder``; returns the files.
 
     ``folder`` may hold other files, such as the run itself; an older report in it is replaced. Nothing is changed
     there unless the whole report could be made.
@@ -55,6 +56,7 @@ def _make(comparison: Comparison, folder: Path) -> None:
     figures = build_figures(comparison.record)
     write_figures(figures, folder / "figures")
     layers_csv(comparison.record, folder / "layers.csv")
+    robustness_csv(comparison.record, folder / "robustness.csv")
     (folder / "report.html").write_text(render_html(comparison, figures), encoding="utf-8", newline="\n")
 
 

@@ -19,7 +19,7 @@ ARCHITECTURES = DEFAULT_ARCHITECTURES
 
 def test_a_run_leaves_all_its_parts(finished: FinishedRun) -> None:
     names = {path.name for path in finished.folder.iterdir()}
-    assert names == {"results.json", "report.html", "layers.csv", "figures", "masks", "timeloop"}
+    assert names == {"results.json", "report.html", "layers.csv", "robustness.csv", "figures", "masks", "timeloop"}
     suffixes = {path.suffix for path in (finished.folder / "figures").iterdir()}
     assert suffixes == {".png", ".svg"}
     assert not [path for path in finished.folder.parent.iterdir() if path != finished.folder]

@@ -49,7 +49,8 @@ def test_report_is_page_table_and_figures_beside_the_run(record: Record, tmp_pat
     run = save(record, tmp_path / "run")
     before = tree(run)
     written = write_report(record, run)
-    assert {path.relative_to(run).parts[0] for path in written} == {"report.html", "layers.csv", "figures"}
+    names = {path.relative_to(run).parts[0] for path in written}
+    assert names == {"report.html", "layers.csv", "robustness.csv", "figures"}
     assert all(path.is_file() for path in written)
     after = tree(run)
     assert set(after) == {*before, *(str(path.relative_to(run)) for path in written)}
