@@ -129,8 +129,8 @@ def _joined(
         removable_macs=macs - effectual,
         skipped_macs=skipped,
         lost_macs={
-            "computed although superfluous": run.computes.actual - effectual,
-            "gated: takes its cycle": taken,
+            "computed in vain": run.computes.actual - effectual,
+            "gated": taken,
         },
         dense_cycles=dense.cycles,
         cycles=cycles,

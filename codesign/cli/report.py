@@ -57,9 +57,11 @@ def _show(record: Record) -> None:
     from rich.console import Console
 
     from codesign.report.tables import footnotes, terminal_table
+    from codesign.report.waterfall import show_waterfall
 
     console = Console()
     console.print(terminal_table(record, console.width))
+    show_waterfall(console, record)
     for note in footnotes(record):
         console.print(note, style="dim", markup=False, highlight=False)
 

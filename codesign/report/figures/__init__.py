@@ -15,6 +15,7 @@ from codesign.report.figures.accuracy import accuracy_against_cost
 from codesign.report.figures.energy import energy_by_component, mac_fates
 from codesign.report.figures.layers import input_densities, layer_costs, models_with_densities
 from codesign.report.figures.style import drawing, file_bytes
+from codesign.report.figures.waterfall import has_waterfalls, waterfall_bars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,6 +58,16 @@ def build_figures(record: Record) -> tuple[ReportFigure, ...]:
     with drawing():
         if any(model.hardware for model in record.models):
             figures += _hardware_figures(record)
+        if has_waterfalls(record):
+            figures.append(
+                ReportFigure(
+                    name="waterfall",
+                    title="From superfluous multiply-accumulates to saved energy",
+                    caption=captions.waterfall(record),
+                    alt="Bars by architecture and model: MACs superfluous and skipped, cycles and energy saved.",
+                    figure=waterfall_bars(record),
+                )
+            )
         if models_with_densities(record):
             figures.append(
                 ReportFigure(
