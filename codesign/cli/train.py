@@ -1,4 +1,4 @@
-"""``codesign train``: natural or PGD-adversarial training of a zoo network."""
+"""``codesign train``: natural or PGD-adversarial training of a zoo network, or of a trained one with a defence."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codesign.cli.options import check_output_file
+from codesign.cli.train_defense import DEFENSE_KEYS, defended_run, summary
 from codesign.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.progress import Progress as RichProgress
 
+    from codesign.accelerator.spec.nodes import Node
+    from codesign.data.images import ImageSet
+    from codesign.training.config import TrainingConfig
     from codesign.training.loop import EpochReport
+
+    _Start = Callable[..., str]
 
 __all__ = ["train"]
 
@@ -25,25 +33,47 @@ _NO_KEYS = frozenset({"config", "quiet", "json_file"})
 
 
 def train(
-    model: Annotated[str | None, typer.Option(help="Zoo name of the network.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Zoo name of the network; with --defense any trained network.")
+    ] = None,
+    defense: Annotated[
+        str | None,
+        typer.Option(
+            help="Distil a defence and train the network on through it: neni, or neni:share=0.2,precision=int8 with "
+            "the settings of docs/neni.md."
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="With --defense: weights of the trained network (.safetensors, .pt, .pth, .th).")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="Data set; its training split is trained on.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the data set's files. (default data)")] = None,
     method: Annotated[str | None, typer.Option(help="natural or adversarial (PGD, Madry et al. 2018).")] = None,
     eps: Annotated[str | None, typer.Option(help="L-infinity radius, pixels in [0, 1]: 0.1, 8/255.")] = None,
     steps: Annotated[int | None, typer.Option(help="PGD steps of the inner loop. (default 7)")] = None,
     step_size: Annotated[str | None, typer.Option(help="PGD step size. (default 2.5 * eps / steps)")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images of an optimizer step. (default 256)")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate. (default 0.1)")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes over the training images. (with --defense default 20; 0 only distils)"),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images of an optimizer step. (default 256; with --defense 128)")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate. (default 0.1; with --defense 0.01)")] = None,
+    final_lr: Annotated[
+        float | None, typer.Option(help="With --defense: learning rate at the end. (default 0.001)")
+    ] = None,
     warmup_fraction: Annotated[
-        float | None, typer.Option(help="Share of all steps in which the learning rate rises. (default 0.2)")
+        float | None,
+        typer.Option(help="Share of all steps in which the learning rate rises. (default 0.2; with --defense 0)"),
     ] = None,
     momentum: Annotated[float | None, typer.Option(help="Nesterov momentum of SGD. (default 0.9)")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay. (default 5e-4)")] = None,
     crop_padding: Annotated[int | None, typer.Option(help="Pixels of padding before a crop. (default 2)")] = None,
     flip: Annotated[bool | None, typer.Option(help="Mirror images at random. (default flip)")] = None,
     validation_images: Annotated[
-        int | None, typer.Option(help="Training images held out to select the best epoch. (default 3000)")
+        int | None,
+        typer.Option(help="Training images held out to select the best epoch. (default 3000; with --defense 500)"),
     ] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16, in training. (default float32)")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random draw. (default 0)")] = None,
@@ -52,6 +82,9 @@ def train(
     ] = None,
     evaluation_step_size: Annotated[
         str | None, typer.Option(help="PGD step size there. (default 2.5 * eps / evaluation steps)")
+    ] = None,
+    evaluation_images: Annotated[
+        int | None, typer.Option(help="With --defense: test images of the final evaluation. (default 1000)")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoint, record and state.")] = None,
     device: Annotated[str | None, typer.Option(help="torch device. (default cpu)")] = None,
@@ -65,6 +98,11 @@ def train(
 
     Example: codesign train --model resnet8_fmnist --data fashion_mnist --method adversarial --eps 0.1 --epochs 20
     --out runs/robust
+
+    With --defense a trained network is defended and trained on; codesign evaluate takes neni.json in --out as a model.
+
+    Example: codesign train --defense neni:share=0.5,dimension=48 --model fmnist_resnet8_natural --data fashion_mnist
+    --method adversarial --eps 0.1 --epochs 5 --out runs/neni
     """
     arguments = dict(locals())  # before any other name is bound here: exactly the flags
     check_output_file(json_file, "--json")
@@ -86,11 +124,18 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     from codesign.accelerator.spec.yaml_reader import read_yaml
     from codesign.training.config import TrainingConfig
 
-    nodes = read_yaml(path).only((*TrainingConfig.model_fields, *_RUN_KEYS), "a training config")
-    for node in nodes.values():
-        if node.is_mapping or node.is_list:
+    nodes = read_yaml(path).only((*TrainingConfig.model_fields, *DEFENSE_KEYS, *_RUN_KEYS), "a training config")
+    for key, node in nodes.items():
+        if (node.is_mapping or node.is_list) and not (key == "defense" and node.is_mapping):
             raise node.error("a value of a training config is a number, a word, true or false", got=node.describe())
-    return {key: node.value for key, node in nodes.items()}, {key: node.line for key, node in nodes.items()}
+    return {key: _plain(node) for key, node in nodes.items()}, {key: node.line for key, node in nodes.items()}
+
+
+def _plain(node: Node) -> Any:
+    """The value of a YAML node without its tags."""
+    if isinstance(node.value, dict):
+        return {key: _plain(child) for key, child in node.value.items()}
+    return [_plain(child) for child in node.value] if isinstance(node.value, list) else node.value
 
 
 def _train(values: dict[str, Any], lines: dict[str, int], run: _Run, config_path: Path | None, quiet: bool) -> Path:
@@ -99,41 +144,59 @@ def _train(values: dict[str, Any], lines: dict[str, int], run: _Run, config_path
     from rich.console import Console
 
     from codesign.data.datasets import load_dataset
-    from codesign.training.config import make_training_config
-    from codesign.training.run import train as run_training
+    from codesign.training.run import RECORD_FILE
 
-    config = make_training_config(values, path=config_path, lines=lines)
     if run.threads is not None:
         torch.set_num_threads(run.threads)
+    job = _plain_job if "defense" not in values else _defended_job
+    config, start = job(values, lines, config_path)
     training_set = load_dataset(config.data, data_dir=run.data_dir, split="train")
     test_set = load_dataset(config.data, data_dir=run.data_dir, split="test")
     device = _device(run.device)
     console = Console(stderr=True, quiet=quiet)
     with _progress(console) as bars:
         display = _Display(bars, console, config.epochs)
+        options = {"device": device, "resume": run.resume, "progress": display.step, "on_epoch": display.epoch}
         try:
-            result = run_training(
-                config,
-                training_set,
-                test_set,
-                run.out,
-                device=device,
-                resume=run.resume,
-                progress=display.step,
-                on_epoch=display.epoch,
-            )
+            said = start(training_set, test_set, run.out, **options)
         except KeyboardInterrupt:
             console.print("stopped; --resume continues after the last finished epoch")
             raise
-    test = result.record["test"]
-    pgd = test["pgd"]
-    attacked = f"{pgd['accuracy']:.2%} under PGD-{pgd['steps']} at eps {pgd['eps']:.4g}"
-    console.print(
-        f"{result.checkpoint}: epoch {result.record['selected_epoch'] + 1}; on {test['clean']['images']} test images "
-        f"{test['clean']['accuracy']:.2%} clean, {attacked}",
-        soft_wrap=True,
-    )
-    return result.record_file
+    console.print(said, soft_wrap=True)
+    return run.out / RECORD_FILE
+
+
+def _plain_job(values: dict[str, Any], lines: dict[str, int], path: Path | None) -> tuple[TrainingConfig, _Start]:
+    """Training of a zoo network: its config, and what runs it."""
+    from codesign.training.config import make_training_config
+    from codesign.training.run import train as run_training
+
+    alone = [key for key in DEFENSE_KEYS if key in values]
+    if alone:
+        flag = f"--{alone[0].replace('_', '-')}"
+        raise InputError("this goes with a defence", path=path, line=lines.get(alone[0]), key=flag, fix="add --defense")
+    config = make_training_config(values, path=path, lines=lines)
+
+    def start(training_set: ImageSet, test_set: ImageSet, out: Path, **options: Any) -> str:
+        result = run_training(config, training_set, test_set, out, **options)
+        test, pgd = result.record["test"], result.record["test"]["pgd"]
+        attacked = f"{pgd['accuracy']:.2%} under PGD-{pgd['steps']} at eps {pgd['eps']:.4g}"
+        return (
+            f"{result.checkpoint}: epoch {result.record['selected_epoch'] + 1}; on {test['clean']['images']} test "
+            f"images {test['clean']['accuracy']:.2%} clean, {attacked}"
+        )
+
+    return config, start
+
+
+def _defended_job(values: dict[str, Any], lines: dict[str, int], path: Path | None) -> tuple[TrainingConfig, _Start]:
+    """Training of a trained network with a defence."""
+    job = defended_run(values, path, lines)
+
+    def start(training_set: ImageSet, test_set: ImageSet, out: Path, **options: Any) -> str:
+        return summary(job.train(training_set, test_set, out, **options), out)
+
+    return job.config, start
 
 
 @dataclass(frozen=True, slots=True)

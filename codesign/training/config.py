@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codesign.config import Pixels
 from codesign.errors import InputError, did_you_mean
 
-__all__ = ["Method", "Precision", "TrainingConfig", "make_training_config"]
+__all__ = ["Method", "Precision", "TrainingConfig", "make_config_of", "make_training_config"]
 
 Method = Literal["natural", "adversarial"]
 Precision = Literal["float32", "bfloat16"]
+
+
+_Config = TypeVar("_Config", bound="TrainingConfig")
 
 
 class TrainingConfig(BaseModel):
@@ -72,9 +75,21 @@ class TrainingConfig(BaseModel):
 def make_training_config(
     values: Mapping[str, Any], *, path: Path | None = None, lines: Mapping[str, int] | None = None
 ) -> TrainingConfig:
-    """A checked config from plain values.
+    """A checked config from plain values; see ``make_config_of``."""
+    return make_config_of(TrainingConfig, values, path=path, lines=lines)
+
+
+def make_config_of(
+    kind: type[_Config],
+    values: Mapping[str, Any],
+    *,
+    path: Path | None = None,
+    lines: Mapping[str, int] | None = None,
+) -> _Config:
+    """A checked config of some kind of training from plain values.
 
     Args:
+        kind: its class.
         values: key -> value.
         path: the file that they come from, if any.
         lines: key -> line in that file.
@@ -83,18 +98,19 @@ def make_training_config(
         InputError: one message that lists every unknown, missing or wrong key.
     """
     try:
-        return TrainingConfig.model_validate(dict(values))
+        return kind.model_validate(dict(values))
     except ValidationError as error:
         details = error.errors()
         key = str(details[0]["loc"][0])
         line = (lines or {}).get(key)
-        raise InputError("; ".join(_describe(detail) for detail in details), path=path, line=line, key=key) from error
+        said = "; ".join(_describe(detail, kind) for detail in details)
+        raise InputError(said, path=path, line=line, key=key) from error
 
 
-def _describe(detail: Any) -> str:
+def _describe(detail: Any, kind: type[TrainingConfig]) -> str:
     key = str(detail["loc"][0])
     if detail["type"] == "extra_forbidden":
-        return f"unknown key {key!r}; {did_you_mean(key, TrainingConfig.model_fields)}"
+        return f"unknown key {key!r}; {did_you_mean(key, kind.model_fields)}"
     if detail["type"] == "missing":
         return f"{key} is missing; give --{key.replace('_', '-')} or the key {key} of the config file"
     return f"{key}: {detail['msg'].removeprefix('Value error, ')} (got {detail['input']!r})"
