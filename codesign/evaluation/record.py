@@ -21,18 +21,23 @@ from codesign.evaluation.accuracies import (
     accuracy_from_json,
     robustness_from_json,
 )
+from codesign.evaluation.defense_record import DefenseRecord, SpreadRecord, defense_from_json
+from codesign.evaluation.pruning import PruningRecord, pruning_from_json
 
 __all__ = [
     "SCHEMA_VERSION",
     "AccuracyRecord",
     "ArchitectureRecord",
+    "DefenseRecord",
     "HardwareRecord",
     "LayerHardware",
     "LayerRecord",
     "ModelComparison",
     "ModelRecord",
+    "PruningRecord",
     "Record",
     "RobustnessRecord",
+    "SpreadRecord",
     "ThreatRecord",
     "Totals",
     "WaterfallRecord",
@@ -142,7 +147,10 @@ class HardwareRecord:
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """One model: where it comes from, what was and was not modelled, robustness, layers, hardware."""
+    """One model: where it comes from, what was and was not modelled, robustness, layers, hardware.
+
+    ``defense`` and ``pruning`` say what was done to it, None where nothing was.
+    """
 
     name: str
     source: Mapping[str, Any]
@@ -152,6 +160,8 @@ class ModelRecord:
     robustness: RobustnessRecord
     layers: tuple[LayerRecord, ...]
     hardware: tuple[HardwareRecord, ...]
+    defense: DefenseRecord | None = None
+    pruning: PruningRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,4 +311,6 @@ def _model(data: Mapping[str, Any]) -> ModelRecord:
         robustness=robustness_from_json(data["robustness"]),
         layers=tuple(LayerRecord(**layer) for layer in data["layers"]),
         hardware=tuple(_hardware(entry) for entry in data["hardware"]),
+        defense=defense_from_json(data.get("defense")),
+        pruning=pruning_from_json(data.get("pruning")),
     )

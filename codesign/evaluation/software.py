@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from codesign.config import EvaluateConfig
 from codesign.data.images import ImageSet
+from codesign.defenses.neni import DefendedModel, record_essential
 from codesign.errors import InputError
 from codesign.evaluation.record import AccuracyRecord, InputKind, RobustnessRecord
 from codesign.masks.format import Setting
@@ -87,8 +88,14 @@ def measure_robustness(
     folder: Path,
     label: str,
     progress: ProgressSink,
+    *,
+    adapt: Callable[[Sequence[Attack]], tuple[Attack, ...]] = tuple,
 ) -> tuple[RobustnessResult, RobustnessRecord]:
-    """Accuracy clean and under attack; ``folder`` keeps finished batches, so that a killed run goes on there."""
+    """Accuracy clean and under attack; ``folder`` keeps finished batches, so that a killed run goes on there.
+
+    Args:
+        adapt: makes of the configuration's attacks those that know the model.
+    """
 
     def show(event: Progress) -> None:
         if event.note:
@@ -102,7 +109,7 @@ def measure_robustness(
     result = evaluate_robustness(
         loaded.module,
         images,
-        attacks_of(config),
+        adapt(attacks_of(config)),
         batch_size=config.batch_size,
         seed=config.seed,
         device=config.device,
@@ -129,20 +136,31 @@ def measure_masks(
     folder: Path,
     label: str,
     progress: ProgressSink,
+    *,
+    defended: DefendedModel | None = None,
 ) -> Masked:
-    """Record the masks of the first ``mask_images`` images as they are and as the attack left them."""
+    """Record the masks of the first ``mask_images`` images as they are and as the attack left them.
+
+    Args:
+        defended: the defence in ``loaded``, whose essential neurons are recorded too.
+    """
     count = len(images) if config.mask_images is None else min(config.mask_images, len(images))
     attributes: dict[str, Setting] = {
         "model": label,
         "data": images.name,
-        "attack": "; ".join(repr(attack) for attack in attacks_of(config)),
+        "attack": "; ".join(repr(outcome.attack) for outcome in result.attacks),
         "seed": config.seed,
     }
-    sources = {"clean": _clean(images, config, count), "adversarial": _adversarial(result, config, count)}
+    sources: dict[InputKind, Callable[[], Iterator[Tensor]]] = {
+        "clean": lambda: _clean(images, config, count),
+        "adversarial": lambda: _adversarial(result, config, count),
+    }
     with MaskWriter(folder, attributes=attributes, overwrite=True) as writer:
         for part, kind in enumerate(INPUT_KINDS):
-            shown = _counted(sources[kind], label, progress, part * count, 2 * count)
+            shown = _counted(sources[kind](), label, progress, part * count, 2 * count)
             record_masks(loaded.module, traced, shown, writer, input_kind=kind)
+            if defended is not None:
+                record_essential(defended, sources[kind](), writer, input_kind=kind)
     masks = MaskSet(folder)
     return Masked(folder, {kind: model_statistics(traced, masks, input_kind=kind) for kind in INPUT_KINDS})
 
