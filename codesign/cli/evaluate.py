@@ -208,6 +208,7 @@ def _run(settings: EvaluateConfig, out: Path, *, force: bool, json_path: Path | 
     from codesign.cli.progress import RichProgress
     from codesign.evaluation.hardware import InfeasibleLayerError
     from codesign.evaluation.run import run_evaluation
+    from codesign.report.pruning import show_pruning
     from codesign.report.robustness import show_robustness
     from codesign.report.tables import footnotes, terminal_table
     from codesign.report.waterfall import show_waterfall
@@ -226,6 +227,7 @@ def _run(settings: EvaluateConfig, out: Path, *, force: bool, json_path: Path | 
         write_json(json_path, record.to_json())
     console.print(terminal_table(record, console.width))
     show_robustness(console, record)
+    show_pruning(console, record)
     show_waterfall(console, record)
     for note in footnotes(record):
         console.print(note, style="dim", markup=False, highlight=False)

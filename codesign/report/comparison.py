@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from codesign.errors import InputError
+from codesign.evaluation.pruning import with_pruning
 from codesign.evaluation.record import ArchitectureRecord, ModelRecord, Record
 from codesign.report.numbers import count_text
 
@@ -69,10 +70,12 @@ def combine(runs: Mapping[str, Record]) -> Comparison:
     obstacles = tuple(_obstacles(runs))
     counts = Counter(model.name for record in runs.values() for model in record.models)
     first = next(iter(runs.values()))
-    models = tuple(
-        _renamed(model, label, twice=counts[model.name] > 1, changed=changed)
-        for label, record in runs.items()
-        for model in record.models
+    models = with_pruning(
+        [
+            _renamed(model, label, twice=counts[model.name] > 1, changed=changed)
+            for label, record in runs.items()
+            for model in record.models
+        ]
     )
     record = replace(
         first,

@@ -10,6 +10,7 @@ from codesign.evaluation.record import LayerHardware, LayerRecord, ModelRecord, 
 from codesign.report.checks import inconsistencies
 from codesign.report.comparison import Comparison
 from codesign.report.numbers import accuracy_text, count_text, percent_text, significant
+from codesign.report.pruning import pruning_tables
 from codesign.report.robustness import p_value_text, threat_rows, verdict
 from codesign.report.svg import inline_svg
 from codesign.report.tables import SUMMARY_COLUMNS, footnotes, summary_rows
@@ -79,6 +80,7 @@ def render_html(comparison: Comparison, figures: Sequence[ReportFigure]) -> str:
             footnotes=footnotes(record),
             threat_rows=threat_rows(record),
             verdict=verdict,
+            pruning_tables=pruning_tables(record),
             p_value_text=p_value_text,
             waterfall_rows=waterfall_rows(record),
             losses_text=losses_text,

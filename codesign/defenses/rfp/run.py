@@ -127,7 +127,13 @@ def run_pruning(
         final = pruned.module if tuned is None else tuned.module
         record = _record(run, pruned, tuned)
         record["robustness"] = _compared(run, networks, folder.scratch("comparison"), progress)
-        origin = {"original": record["original"], "pruning": run.config.record()}
+        origin = {
+            "original": record["original"],
+            "original_macs": {name: macs["before"] for name, macs in record["layer_macs"].items()},
+            "pruning": run.config.record(),
+            "layers": record["pruning"]["layers"],
+            "left_out": record["pruning"]["left_out"],
+        }
         if run.finetuning is not None:
             origin["finetuning"] = run.finetuning.record() | {"on": run.finetune_on}
         save_network(folder.staging / NETWORK_FILE, final.cpu(), run.model.input_shape, origin=origin)
