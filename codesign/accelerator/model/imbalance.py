@@ -7,25 +7,21 @@ takes as long as the instance with the most work; the expected latency spreads a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-import numpy.typing as npt
 
-from codesign.accelerator.model.activity import dense_computes
 from codesign.accelerator.model.energy import Prices
 from codesign.accelerator.model.evaluation import dense_accesses
-from codesign.accelerator.model.events import Digit, Event, all_digits, scalar
+from codesign.accelerator.model.events import Digit, Event, scalar
 from codesign.accelerator.model.joint_count import counts_by
 from codesign.accelerator.model.masked_computes import KeptAway, Unit
-from codesign.accelerator.model.masked_pass import run_masked
+from codesign.accelerator.model.masked_pass import plan_masked
 from codesign.accelerator.model.nest import build_nest
 from codesign.accelerator.model.packed_mask import SAMPLES
 from codesign.accelerator.model.survival import Survival
-from codesign.accelerator.model.visits import operations
 from codesign.accelerator.result import Infeasible
-from codesign.accelerator.spec.actual_data import ActualData
 from codesign.accelerator.spec.architecture import Architecture
 from codesign.accelerator.spec.energy_table import EnergyTable
 from codesign.accelerator.spec.mapping import Mapping
@@ -33,7 +29,7 @@ from codesign.accelerator.spec.problem import Problem
 from codesign.accelerator.spec.sparse import SparseOptimizations
 from codesign.errors import InputError, did_you_mean
 
-__all__ = ["RealisedLatency", "realised_latency", "reordered_channels"]
+__all__ = ["RealisedLatency", "realised_latency"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +40,14 @@ class RealisedLatency:
         expected_cycles: work over instances, as if it could be spread evenly: one number a sample.
         realised_cycles: sum over the steps of the work of the busiest instance.
         instances, steps: that run side by side, and between which they wait for each other.
+        waits_for: names of the tensors whose zeros save time.
     """
 
     expected_cycles: tuple[float, ...]
     realised_cycles: tuple[int, ...]
     instances: int
     steps: int
+    waits_for: tuple[str, ...] = ()
 
     @property
     def imbalance(self) -> float:
@@ -89,12 +87,12 @@ def realised_latency(
     """
     nest = build_nest(architecture, problem, mapping)
     accesses = dense_accesses(nest, problem, mapping)
-    computes = dense_computes(nest, operations(nest))
-    run = run_masked(architecture, problem, mapping, nest, accesses, computes, sparse, Prices(energy))
-    if isinstance(run, Infeasible):
-        return run
-    level = _synchronised(architecture, run.survival.digits, synchronised_at)
-    return _latency(run.survival, working_events(run.unit, run.kept_away), level)
+    plan = plan_masked(architecture, problem, mapping, nest, accesses, sparse, Prices(energy))
+    if isinstance(plan, Infeasible):
+        return plan
+    survival = plan.setting.survival
+    level = _synchronised(architecture, survival.digits, synchronised_at)
+    return _latency(survival, working_events(plan.unit, plan.kept_away), level)
 
 
 def _latency(survival: Survival, events: Sequence[Event], level: int) -> RealisedLatency:
@@ -130,6 +128,7 @@ def _latency(survival: Survival, events: Sequence[Event], level: int) -> Realise
         tuple(int(value) for value in np.concatenate(realised)),
         instances,
         prod(digits[i].bound for i in outside),
+        tuple(survival.problem.dataspaces[i].name for i in sorted({event.dataspace for event in events})),
     )
 
 
@@ -147,68 +146,3 @@ def _synchronised(architecture: Architecture, digits: Sequence[Digit], name: str
             fix=f"{names[outermost]} or a level further out",
         )
     return names.index(name)
-
-
-def reordered_channels(
-    architecture: Architecture, problem: Problem, mapping: Mapping, *, dimension: str = "M"
-) -> Problem:
-    """The problem with the output channels of every sample in another order, as DUET's adaptive mapping does.
-
-    Channels with much work are put beside each other in the same step, on different instances, so that fewer wait.
-    The mask over outputs is known before the outputs are computed, so the order may differ from sample to sample.
-
-    Raises:
-        InputError: the mask over outputs is no actual data, or another mask depends on the dimension as well.
-    """
-    written = next(i for i, dataspace in enumerate(problem.dataspaces) if dataspace.read_write)
-    data, outputs = problem.densities[written], problem.dataspaces[written]
-    if dimension not in problem.dimensions:
-        raise InputError("no such dimension", got=dimension, fix=did_you_mean(dimension, problem.dimensions))
-    d = problem.dimensions.index(dimension)
-    ranks = [i for i, rank in enumerate(outputs.ranks) if [term.dimension for term in rank] == [d]]
-    if not isinstance(data, ActualData) or len(ranks) != 1 or ranks[0] not in data.ranks:
-        raise InputError(f"channels are ordered by the actual mask of {outputs.name} along {dimension}", got=repr(data))
-    for other, density in zip(problem.dataspaces, problem.densities, strict=True):
-        if other is not outputs and isinstance(density, ActualData) and d in other.dimensions:
-            raise InputError(f"not modelled: an order of channels that {other.name} has a mask over", got=dimension)
-    digits = all_digits(build_nest(architecture, problem, mapping))
-    positions = _positions([digit for digit in digits if digit.dimension == d], digits, problem.bounds[d])
-    axis = 1 + data.ranks.index(ranks[0])
-    bits = np.moveaxis(data.unpacked(), axis, 1)
-    work = bits.reshape(*bits.shape[:2], -1).sum(axis=2, dtype=np.int64)
-    order = np.argsort(-work, axis=1, kind="stable")
-    moved = np.empty_like(bits)
-    for sample, channels in enumerate(order):
-        moved[sample, positions] = bits[sample, channels]
-    moved = np.moveaxis(moved, 1, axis)
-    changed = ActualData.of(
-        moved if data.varies else moved[0], varies=data.varies, ranks=data.ranks, padding=data.padding
-    )
-    densities = tuple(changed if i == written else density for i, density in enumerate(problem.densities))
-    return replace(problem, densities=densities)
-
-
-def _positions(own: Sequence[Digit], digits: Sequence[Digit], bound: int) -> npt.NDArray[np.int64]:
-    """Coordinates in the order in which sorted channels are dealt: to all instances first, then in turn, then in steps.
-
-    Every other turn goes backwards, so that who got the most in one turn gets the least in the next.
-    """
-    level = max((digit.level for digit in digits if digit.spatial), default=0)
-    groups: list[list[Digit]] = [[], [], []]
-    for digit in own:
-        groups[0 if digit.spatial else 1 if digit.level < level else 2].append(digit)
-    instance, turn, step = (_coordinates(group) for group in groups)
-    found = []
-    for base in step:
-        for number, inner in enumerate(turn):
-            found.append(base + inner + (instance[::-1] if number % 2 else instance))
-    positions = np.concatenate(found)
-    assert len(positions) == bound
-    return positions
-
-
-def _coordinates(group: Sequence[Digit]) -> npt.NDArray[np.int64]:
-    values = np.zeros(1, np.int64)
-    for digit in group:
-        values = (digit.stride * np.arange(digit.bound)[:, None] + values).ravel()
-    return values

@@ -34,7 +34,7 @@ from codesign.accelerator.spec.problem import Problem
 from codesign.accelerator.spec.sparse import ActionOptimization, Option, SparseOptimizations
 from codesign.errors import InputError
 
-__all__ = ["MaskedOutcome", "needs_masks", "run_masked"]
+__all__ = ["MaskedOutcome", "MaskedPlan", "needs_masks", "plan_masked", "run_masked"]
 
 _KINDS = ("read", "fill", "update")
 
@@ -45,7 +45,6 @@ class _Saving:
 
     kind: str
     events: tuple[Event, ...]
-    worth: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +53,17 @@ class MaskedOutcome:
 
     outcome: SparseOutcome
     survival: Survival
+    kept_away: KeptAway
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedPlan:
+    """What waits for what, before anything is counted."""
+
+    setting: _Setting
+    layouts: list[dict[int, Layout]]
+    saved: dict[tuple[int, int], _Saving]
     kept_away: KeptAway
     unit: Unit
 
@@ -100,6 +110,35 @@ def run_masked(
     Raises:
         InputError: names that do not exist, masks that do not fit their tensors, or something that is not modelled.
     """
+    plan = plan_masked(architecture, problem, mapping, nest, accesses, sparse, prices, survival=survival)
+    if isinstance(plan, Infeasible):
+        return plan
+    setting = plan.setting
+    columns = [
+        _column(index, {level: entry for (level, target), entry in plan.saved.items() if target == index}, setting)
+        for index in range(len(problem.dataspaces))
+    ]
+    activities = tuple(
+        tuple(column.get(level, dense_activity(row[index])) for index, column in enumerate(columns))
+        for level, row in enumerate(accesses)
+    )
+    computes = masked_computes(dense, plan.unit, plan.kept_away, setting.survival)
+    outcome = SparseOutcome(activities, computes, _unpriced(plan, problem))
+    return MaskedOutcome(outcome, setting.survival, plan.kept_away, plan.unit)
+
+
+def plan_masked(
+    architecture: Architecture,
+    problem: Problem,
+    mapping: Mapping,
+    nest: Nest,
+    accesses: Sequence[Sequence[Accesses]],
+    sparse: SparseOptimizations,
+    prices: Prices,
+    *,
+    survival: Survival | None = None,
+) -> MaskedPlan | Infeasible:
+    """Layouts and savings of all levels; arguments and errors as of ``run_masked``."""
     check_sparse(sparse, architecture, problem, output_masks=True)
     if not nest.perfect:
         raise InputError(
@@ -118,18 +157,20 @@ def run_masked(
         layouts.append(found)
         setting.tiles.append(_tiles(index, found, setting, nest))
     saved = _find_savings(sparse, setting)
-    columns = [
-        _column(index, {level: entry for (level, target), entry in saved.items() if target == index}, setting)
-        for index in range(len(problem.dataspaces))
-    ]
-    activities = tuple(
-        tuple(column.get(level, dense_activity(row[index])) for index, column in enumerate(columns))
-        for level, row in enumerate(accesses)
+    return MaskedPlan(setting, layouts, saved, _kept_away(saved, problem), _unit(sparse, problem, layouts))
+
+
+def _unpriced(plan: MaskedPlan, problem: Problem) -> tuple[str, ...]:
+    """What a mask over the outputs costs and the numbers do not have."""
+    outputs = plan.unit.outputs
+    waits = plan.unit.on_outputs or any(e.dataspace == outputs for s in plan.saved.values() for e in s.events)
+    if not waits:
+        return ()
+    dataspace = problem.dataspaces[outputs]
+    return (
+        f"not modelled: storing and reading the mask over {dataspace.name} ({problem.tensor_size(dataspace):,} bits a "
+        "sample), and the predictor that makes it",
     )
-    kept_away = _kept_away(saved, problem)
-    unit = _unit(sparse, problem, layouts)
-    computes = masked_computes(dense, unit, kept_away, survival)
-    return MaskedOutcome(SparseOutcome(activities, computes, ()), survival, kept_away, unit)
 
 
 def _tiles(index: int, layouts: dict[int, Layout], setting: _Setting, nest: Nest) -> dict[int, TileSparsity]:
@@ -177,12 +218,21 @@ def _find_savings(sparse: SparseOptimizations, setting: _Setting) -> dict[tuple[
 
 
 def _best(action: ActionOptimization, level: int, setting: _Setting) -> tuple[tuple[int, int], _Saving] | None:
-    best: tuple[tuple[int, int], _Saving] | None = None
-    for option in action.options:
-        found = _option(option, action.kind, level, setting)
-        if found is not None and (best is None or found[1].worth >= best[1].worth):
-            best = found
-    return best
+    """The option that saves most energy, the last one of equals."""
+    options = (_option(option, action.kind, level, setting) for option in action.options)
+    found = [option for option in options if option is not None]
+    if len(found) < 2:  # nothing has to be counted
+        return found[0] if found else None
+    return max(reversed(found), key=lambda option: _worth(option[0], option[1], setting))
+
+
+def _worth(place: tuple[int, int], saving: _Saving, setting: _Setting) -> float:
+    """Energy of the saved accesses, as Sparseloop estimates it."""
+    level, target = place
+    storage, tile = setting.architecture.storage[level], setting.tiles[target][level]
+    price = setting.prices.storage(storage.name, "read", "random") / storage.block_size
+    words = tile.density * setting.accesses[level][target].size + metadata_words(tile.units)
+    return price * words * (1 - float(setting.survival.none_empty(saving.events)))
 
 
 def _option(option: Option, kind: str, level: int, setting: _Setting) -> tuple[tuple[int, int], _Saving] | None:
@@ -192,14 +242,12 @@ def _option(option: Option, kind: str, level: int, setting: _Setting) -> tuple[t
     at = next((i for i in range(level, len(setting.accesses)) if setting.accesses[i][target].size), None)
     if at is None:
         return None
-    storage, tile = setting.architecture.storage[at], setting.tiles[target][at]
+    storage = setting.architecture.storage[at]
     child, digits = setting.accesses[at][target].child, setting.survival.digits
     merged = served(digits, setting.mapping.levels, spaces[target], target, at, child, storage.block_size)
     conditions = [names.index(name) for name in option.condition_on]
     events = tuple(event_of(spaces[index], index, digits, merged) for index in conditions)
-    price = setting.prices.storage(storage.name, "read", "random") / storage.block_size
-    words = tile.density * setting.accesses[at][target].size + metadata_words(tile.units)
-    return (at, target), _Saving(kind, events, price * words * (1 - float(setting.survival.none_empty(events))))
+    return (at, target), _Saving(kind, events)
 
 
 def _column(index: int, saved: dict[int, _Saving], setting: _Setting) -> dict[int, Activity]:

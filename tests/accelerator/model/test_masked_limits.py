@@ -56,7 +56,8 @@ def test_a_full_mask_is_the_dense_result(case, kind):
     sparse = sparse_of(problem, savings, COMPUTE)
     dense = evaluate(architecture, problem, mapping, energy_table(architecture))
     result = run(architecture, masked_with(problem, 1.0, kind), mapping, sparse)
-    assert result.to_json() == dense.to_json()
+    assert dataclasses.replace(result, warnings=()).to_json() == dense.to_json()
+    assert result.warnings[0].startswith("not modelled: storing and reading the mask over ")
 
 
 @settings(max_examples=80, deadline=None)
