@@ -69,6 +69,13 @@ def evaluate(
     mask_images: Annotated[
         int | None, typer.Option(help="Number of images whose masks are recorded. (default all)", rich_help_panel=_WHAT)
     ] = None,
+    density: Annotated[
+        str | None,
+        typer.Option(
+            help="expected, or actual: simulate the recorded masks themselves. (default expected)",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
     mappings: Annotated[
         Path | None,
         typer.Option(
@@ -146,7 +153,7 @@ def evaluate(
     given = {
         "models": models, "defenses": defenses, "data": data, "data_dir": data_dir, "images": images,
         "architectures": architectures,
-        "ignore": ignore, "fusion": fusion, "mask_images": mask_images, "mappings": mappings,
+        "ignore": ignore, "fusion": fusion, "mask_images": mask_images, "mappings": mappings, "density": density,
         "engine": engine, "norm": norm, "eps": eps,
         "attacks": attacks, "steps": steps,
         "step_size": step_size, "restarts": restarts, "threats": threats, "batch_size": batch_size, "seed": seed,
@@ -208,6 +215,7 @@ def _run(settings: EvaluateConfig, out: Path, *, force: bool, json_path: Path | 
     from codesign.cli.progress import RichProgress
     from codesign.evaluation.hardware import InfeasibleLayerError
     from codesign.evaluation.run import run_evaluation
+    from codesign.report.defenses import show_defenses
     from codesign.report.pruning import show_pruning
     from codesign.report.robustness import show_robustness
     from codesign.report.tables import footnotes, terminal_table
@@ -228,6 +236,7 @@ def _run(settings: EvaluateConfig, out: Path, *, force: bool, json_path: Path | 
     console.print(terminal_table(record, console.width))
     show_robustness(console, record)
     show_pruning(console, record)
+    show_defenses(console, record)
     show_waterfall(console, record)
     for note in footnotes(record):
         console.print(note, style="dim", markup=False, highlight=False)

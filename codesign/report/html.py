@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from codesign.evaluation.record import LayerHardware, LayerRecord, ModelRecord, Record
 from codesign.report.checks import inconsistencies
 from codesign.report.comparison import Comparison
+from codesign.report.defenses import defense_tables, layer_facts
 from codesign.report.numbers import accuracy_text, count_text, percent_text, significant
 from codesign.report.pruning import pruning_tables
 from codesign.report.robustness import p_value_text, threat_rows, verdict
@@ -81,6 +82,8 @@ def render_html(comparison: Comparison, figures: Sequence[ReportFigure]) -> str:
             threat_rows=threat_rows(record),
             verdict=verdict,
             pruning_tables=pruning_tables(record),
+            defense_tables=defense_tables(record),
+            layer_facts=layer_facts,
             p_value_text=p_value_text,
             waterfall_rows=waterfall_rows(record),
             losses_text=losses_text,
