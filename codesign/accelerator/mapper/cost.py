@@ -99,7 +99,7 @@ class CostModel:
             self.read_pJ[index] = _energy_pJ(energy, name, _READ) if own is None else own
             self.fill_pJ[index] = _energy_pJ(energy, name, _FILL) if own is None else own
             self.update_pJ[index] = _energy_pJ(energy, name, _UPDATE) if own is None else own
-            self.leak_pJ[index] = energy.first(name, ["leak"]) or 0.0
+            self.leak_pJ[index] = (energy.first(name, ["leak"]) or 0.0) if own is None else 0.0
             self.address_pJ[index] = levels[index].address_generation_energy_pJ or 0.0
         self.compute_pJ = _energy_pJ(energy, self._architecture.compute.name, _COMPUTE)
 

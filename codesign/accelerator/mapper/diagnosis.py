@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
 from codesign.accelerator.mapper.space import Block, MapSpace
 from codesign.accelerator.result import Infeasible
 
-__all__ = ["Option", "contradiction", "demands", "kept_nowhere", "least", "no_factors", "too_large"]
+__all__ = ["Option", "contradiction", "demands", "kept_nowhere", "least", "no_factors", "too_large", "whole"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +28,22 @@ def least(options: list[Option]) -> Option:
     )
 
 
-def demands(space: MapSpace, keep: list[list[bool]], chosen: list[Option]) -> list[int]:
-    """Words that the kept tiles of every level take."""
+def whole(_level: int, _dataspace: int, words: int) -> int:
+    """A tile takes as many words as it has."""
+    return words
+
+
+def demands(
+    space: MapSpace, keep: list[list[bool]], chosen: list[Option], stored: Callable[[int, int, int], int] = whole
+) -> list[int]:
+    """Words that the kept tiles of every level take; ``stored`` (level, dataspace, words of the tile) of each."""
     words = []
     for level, kept in enumerate(keep):
         extents = [1] * len(space.problem.bounds)
         for dimension, option in zip(space.nest.dimensions, chosen, strict=True):
             extents[dimension] = option.extents[level]
-        tiles = zip(space.problem.dataspaces, kept, strict=True)
-        words.append(sum(dataspace.tile_size(extents) for dataspace, is_kept in tiles if is_kept))
+        tiles = [(v, dataspace) for v, dataspace in enumerate(space.problem.dataspaces) if kept[v]]
+        words.append(sum(stored(level, v, dataspace.tile_size(extents)) for v, dataspace in tiles))
     return words
 
 
@@ -105,11 +113,16 @@ def kept_nowhere(space: MapSpace) -> Infeasible:
 
 
 def too_large(
-    space: MapSpace, capacity: list[float], keep: list[list[bool]], options: list[list[Option]], exhausted: bool
+    space: MapSpace,
+    capacity: list[float],
+    keep: list[list[bool]],
+    options: list[list[Option]],
+    exhausted: bool,
+    stored: Callable[[int, int, int], int] = whole,
 ) -> Infeasible:
     """The level whose capacity, or the axis whose fan-out, the smallest factors exceed most."""
     for chosen in ([least(own) for own in options], [own[0] for own in options]):
-        worst = _worst(space, capacity, keep, chosen)
+        worst = _worst(space, capacity, keep, chosen, stored)
         if worst is not None and exhausted:
             return worst
     level = space.architecture.storage[0].name
@@ -121,10 +134,16 @@ def too_large(
     )  # fmt: skip
 
 
-def _worst(space: MapSpace, capacity: list[float], keep: list[list[bool]], chosen: list[Option]) -> Infeasible | None:
+def _worst(
+    space: MapSpace,
+    capacity: list[float],
+    keep: list[list[bool]],
+    chosen: list[Option],
+    stored: Callable[[int, int, int], int],
+) -> Infeasible | None:
     storage = space.architecture.storage
     found: list[tuple[float, Infeasible]] = []
-    for level, demand in enumerate(demands(space, keep, chosen)):
+    for level, demand in enumerate(demands(space, keep, chosen, stored)):
         if demand > capacity[level]:
             held = [space.problem.dataspaces[d].name for d, kept in enumerate(keep[level]) if kept]
             big = [d for d, o in zip(space.nest.dimensions, chosen, strict=True) if o.extents[level] > 1]

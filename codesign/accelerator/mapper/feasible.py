@@ -8,7 +8,7 @@ dimension has one smallest factorisation: everything at the backing store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from math import prod
 
@@ -32,10 +32,13 @@ def divisors(number: int) -> list[int]:
     return sorted({*small, *(number // d for d in small)})
 
 
-def smallest(space: MapSpace, capacity: list[float]) -> Batch | Infeasible:
+def smallest(
+    space: MapSpace, capacity: list[float], stored: Callable[[int, int, int], int] = diagnosis.whole
+) -> Batch | Infeasible:
     """A legal mapping with tiles as small as the constraints allow (a batch of one), or why there is none.
 
-    Minimum utilisations are not looked at. ``capacity`` in words per storage level, infinite where unlimited.
+    Minimum utilisations are not looked at, nor metadata. ``capacity`` in words per storage level, infinite where
+    unlimited; ``stored`` (level, dataspace, words) is what a tile takes of it, no less for a larger tile.
     """
     impossible = diagnosis.contradiction(space)
     if impossible is not None:
@@ -51,13 +54,13 @@ def smallest(space: MapSpace, capacity: list[float]) -> Batch | Infeasible:
         return diagnosis.kept_nowhere(space)
     exhausted = True
     for keep in patterns:
-        search = _Combination(space, capacity, keep, options)
+        search = _Combination(space, capacity, keep, options, stored)
         chosen = search.find()
         exhausted &= search.exhausted
         if chosen is not None:
             factors = np.array([option.factors for option in chosen]).T[None]
             return Batch(np.ascontiguousarray(factors), space.orders[:, 0][None], np.array([keep]))
-    return diagnosis.too_large(space, capacity, patterns[0], options, exhausted)
+    return diagnosis.too_large(space, capacity, patterns[0], options, exhausted, stored)
 
 
 def _options(space: MapSpace, index: int) -> list[Option]:
@@ -114,9 +117,15 @@ class _Combination:
     """Depth-first search for one option a dimension, such that everything fits together."""
 
     def __init__(
-        self, space: MapSpace, capacity: list[float], keep: list[list[bool]], options: list[list[Option]]
+        self,
+        space: MapSpace,
+        capacity: list[float],
+        keep: list[list[bool]],
+        options: list[list[Option]],
+        stored: Callable[[int, int, int], int],
     ) -> None:
         self._space, self._capacity, self._keep, self._options = space, capacity, keep, options
+        self._stored = stored
         self._left = _MOST_COMBINATIONS
         self._least = [least(own) for own in options]
 
@@ -150,5 +159,5 @@ class _Combination:
         return self._within(chosen)
 
     def _within(self, chosen: list[Option]) -> bool:
-        words = demands(self._space, self._keep, chosen)
+        words = demands(self._space, self._keep, chosen, self._stored)
         return all(demand <= limit for demand, limit in zip(words, self._capacity, strict=True))

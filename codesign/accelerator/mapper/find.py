@@ -13,7 +13,6 @@ import numpy as np
 from codesign.accelerator.mapper.batch import BatchEvaluator
 from codesign.accelerator.mapper.bounds import LowerBound, lower_bound
 from codesign.accelerator.mapper.exhaustive import MOST_EXHAUSTIVE
-from codesign.accelerator.mapper.feasible import smallest
 from codesign.accelerator.mapper.goal import EDP, Goal
 from codesign.accelerator.mapper.heuristic import DEFAULT_EFFORT, Effort
 from codesign.accelerator.mapper.imperfect import imperfect_candidates
@@ -24,6 +23,7 @@ from codesign.accelerator.mapper.strategies import DEFAULT_BUDGET, Budget, Progr
 from codesign.accelerator.mapper.task import Task
 from codesign.accelerator.result import Infeasible, Result
 from codesign.accelerator.spec.mapping import Mapping
+from codesign.errors import InputError
 
 __all__ = ["DEFAULT_BUDGET", "Budget", "Candidate", "Found", "search_mapping"]
 
@@ -122,7 +122,7 @@ def search_mapping(
     """
     begin = time.monotonic()
     evaluator = BatchEvaluator(task)
-    base = smallest(evaluator.space, evaluator.capacity)
+    base = evaluator.smallest()
     if isinstance(base, Infeasible):
         return base
     choices = choices_of(evaluator.space)
@@ -155,16 +155,24 @@ def _mappings(evaluator: BatchEvaluator, pools: Sequence[Batch], base: Batch) ->
 
 
 def _ranked(task: Task, goal: Goal, candidates: Sequence[Mapping]) -> tuple[Candidate, ...] | Infeasible:
-    """The engine's ranking; why the first candidate is refused, if all are."""
+    """The engine's ranking; why the first candidate is refused, if all are (InputError: it is not modelled)."""
     refused: Infeasible | None = None
+    not_modelled: InputError | None = None
     legal: list[Candidate] = []
     for mapping in candidates:
-        illegal = why_illegal(task.architecture, task.problem, task.constraints, mapping)
-        result = illegal or task.evaluate(mapping)
+        try:
+            illegal = why_illegal(task.architecture, task.problem, task.constraints, mapping, task.sparse)
+            result = illegal or task.evaluate(mapping)
+        except InputError as error:
+            not_modelled = not_modelled or error
+            continue
         if isinstance(result, Infeasible):
             refused = refused or result
         else:
             legal.append(Candidate(mapping, result))
+    if not legal and refused is None:
+        assert not_modelled is not None
+        raise not_modelled
     if not legal:
         assert refused is not None
         return refused

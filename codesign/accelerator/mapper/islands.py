@@ -14,7 +14,8 @@ import numpy as np
 from codesign.accelerator.mapper import layout as at
 from codesign.accelerator.mapper.batch import BatchEvaluator
 from codesign.accelerator.mapper.compiled import compiled
-from codesign.accelerator.mapper.kernel import objective, score
+from codesign.accelerator.mapper.kernel import UNKNOWN, objective, score
+from codesign.accelerator.mapper.kernel_memo import Zeros
 from codesign.accelerator.mapper.moves import (
     Choices,
     RandomState,
@@ -52,7 +53,8 @@ class _State(NamedTuple):
     value: FloatArray
     """(1,) of the current mapping."""
     tally: IntArray
-    """(4,) tried, legal among them, steps of all cycles, random starts left to try (-1: a cycle is under way)."""
+    """(6,) tried, legal among them, steps of all cycles, random starts left to try (-1: a cycle is under way), whether
+    the tried mapping waits for its score, and whether it is a random start."""
 
 
 @compiled
@@ -73,15 +75,17 @@ def _remember(state: _State, which: int, value: float) -> None:
 
 @compiled
 def _try(
-    t: IntArray, p: FloatArray, w: IntArray, x: FloatArray, state: _State, which: int, energy: float, cycles: float
+    t: IntArray, p: FloatArray, w: IntArray, x: FloatArray, state: _State, energy: float, cycles: float, z: Zeros | None
 ) -> float:
-    """Score the current (0) or the tried (1) mapping; ``energy`` and ``cycles`` are the objective's exponents."""
-    found = score(t, p, w, x, state.factors[which], state.order[which], state.keep[which])
+    """Score the tried mapping (NaN: unknown as yet); ``energy`` and ``cycles`` are the objective's exponents."""
+    found = score(t, p, w, x, state.factors[1], state.order[1], state.keep[1], z)
+    if z is not None and found[0] == UNKNOWN:
+        return np.nan
     value = objective(found[0], found[1], energy, cycles)
     state.tally[0] += 1
     if np.isfinite(value):
         state.tally[1] += 1
-        _remember(state, which, value)
+        _remember(state, 1, value)
     return value
 
 
@@ -115,43 +119,67 @@ def _accept(state: _State, value: float, temperature: float) -> None:
 
 
 @compiled
+def _propose(t: IntArray, rows: IntArray, start: IntArray, state: _State) -> bool:
+    """The next mapping to try: a random one at the start of some cycles, else a change of the current one."""
+    if state.tally[2] % _CYCLE == 0 and state.tally[3] == 0:
+        fresh = unit(state.random) < _FRESH or not np.isfinite(state.pool_value.min())
+        state.tally[3] = _DRAWS if fresh else -1
+        state.value[0] = np.inf
+    if state.tally[3] > 0:  # still looking for a random start
+        state.tally[3] -= 1
+        state.tally[5] = 1
+        return draw_mapping(t, rows, start, state.factors[1], state.order[1], state.keep[1], state.random)
+    if not np.isfinite(state.value[0]):
+        _take(state, _chosen(state))
+    state.tally[5] = 0
+    state.factors[1] = state.factors[0]
+    state.order[1] = state.order[0]
+    state.keep[1] = state.keep[0]
+    return mutate(t, rows, start, state.factors[1], state.order[1], state.keep[1], state.random)
+
+
+@compiled
 def _advance(
-    t: IntArray, p: FloatArray, rows: IntArray, start: IntArray, state: _State, until: int, energy: float, cycles: float
-) -> None:
-    """Search until ``until`` mappings have been tried. A cycle starts from the pool or from a random legal mapping."""
+    t: IntArray,
+    p: FloatArray,
+    rows: IntArray,
+    start: IntArray,
+    state: _State,
+    until: int,
+    energy: float,
+    cycles: float,
+    z: Zeros | None,
+) -> bool:
+    """Search until ``until`` mappings have been tried. A cycle starts from the pool or from a random legal mapping.
+
+    False: the tried mapping waits for what the memo lacks, and the search goes on with it next time.
+    """
     w, x = np.zeros(t[at.WORK_INTEGERS], np.int64), np.zeros(t[at.WORK_NUMBERS])
     while state.tally[0] < until:
-        step = state.tally[2] % _CYCLE
-        if step == 0 and state.tally[3] == 0:
-            fresh = unit(state.random) < _FRESH or not np.isfinite(state.pool_value.min())
-            state.tally[3] = _DRAWS if fresh else -1
-            state.value[0] = np.inf
-        if state.tally[3] > 0:  # still looking for a random start
-            state.tally[3] -= 1
-            which = 1
-            good = draw_mapping(t, rows, start, state.factors[1], state.order[1], state.keep[1], state.random)
+        good = True
+        if state.tally[4]:
+            state.tally[4] = 0
         else:
-            if not np.isfinite(state.value[0]):
-                _take(state, _chosen(state))
-            which = 0
-            state.factors[1] = state.factors[0]
-            state.order[1] = state.order[0]
-            state.keep[1] = state.keep[0]
-            good = mutate(t, rows, start, state.factors[1], state.order[1], state.keep[1], state.random)
+            good = _propose(t, rows, start, state)
         value = np.inf
         if good:
-            value = _try(t, p, w, x, state, 1, energy, cycles)
+            value = _try(t, p, w, x, state, energy, cycles, z)
+            if z is not None and np.isnan(value):
+                state.tally[4] = 1
+                return False
         else:
             state.tally[0] += 1
-        if which == 1:
+        if state.tally[5]:
             if np.isfinite(value):
                 state.tally[3] = -1
                 _accept(state, value, 1.0)
             continue
+        step = state.tally[2] % _CYCLE
         state.tally[2] += 1
         if step == _CYCLE - 1:
             state.tally[3] = 0
         _accept(state, value, _HOT * (_COLD / _HOT) ** (step / _CYCLE))
+    return True
 
 
 class Island:
@@ -174,6 +202,7 @@ class Island:
         stream: int,
     ) -> None:
         self._tables, self._choices, self._weights = evaluator.tables, choices, weights
+        self._memo, self._zeros = evaluator.memo, evaluator.zeros()
         _, slots, dimensions = seeds.factors.shape
         shapes = (slots, dimensions), seeds.order.shape[1:], seeds.keep.shape[1:]
 
@@ -186,7 +215,7 @@ class Island:
 
         self._state = _State(
             random_state(seed, stream), *space(2), *space(_POOL), np.full(_POOL, np.inf), np.full(1, np.inf),
-            np.zeros(4, np.int64),
+            np.zeros(6, np.int64),
         )  # fmt: skip
         result = evaluator(seeds)
         for row in np.flatnonzero(result.legal):
@@ -197,7 +226,11 @@ class Island:
     def advance(self, until: int) -> None:
         """Search until this island has evaluated ``until`` mappings."""
         tables, choices = self._tables, self._choices
-        _advance(tables.integers, tables.numbers, choices.rows, choices.start, self._state, until, *self._weights)
+        fixed = tables.integers, tables.numbers, choices.rows, choices.start, self._state, until, *self._weights
+        while not _advance(*fixed, self._zeros):
+            assert self._memo is not None
+            assert self._zeros is not None
+            self._zeros = self._memo.learn(self._zeros)
 
     @property
     def evaluated(self) -> int:

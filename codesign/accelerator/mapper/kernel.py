@@ -20,12 +20,15 @@ import numpy as np
 from codesign.accelerator.mapper import layout as at
 from codesign.accelerator.mapper.compiled import compiled
 from codesign.accelerator.mapper.kernel_legality import allowed, find_loops, fits
+from codesign.accelerator.mapper.kernel_memo import Zeros
+from codesign.accelerator.mapper.kernel_sparse import find_layouts, sparse_cost
 from codesign.accelerator.mapper.kernel_traffic import count_traffic
 from codesign.accelerator.mapper.nest import BoolArray, FloatArray, IntArray
 
-__all__ = ["ILLEGAL", "evaluate_rows", "objective", "score"]
+__all__ = ["ILLEGAL", "UNKNOWN", "evaluate_rows", "objective", "score"]
 
 ILLEGAL = -1.0
+UNKNOWN = -2.0
 
 
 @compiled
@@ -167,21 +170,41 @@ def _energy_pJ(t: IntArray, p: FloatArray, w: IntArray, x: FloatArray, keep: Boo
 
 @compiled
 def score(
-    t: IntArray, p: FloatArray, w: IntArray, x: FloatArray, factors: IntArray, order: IntArray, keep: BoolArray
+    t: IntArray,
+    p: FloatArray,
+    w: IntArray,
+    x: FloatArray,
+    factors: IntArray,
+    order: IntArray,
+    keep: BoolArray,
+    z: Zeros | None,
 ) -> tuple[float, float]:
     """Energy (pJ) and cycles of one mapping; ``(ILLEGAL, ILLEGAL)`` if it is not legal.
+
+    ``UNKNOWN`` twice where the memo of ``z`` lacks entries: they are noted there; score the mapping again.
 
     Args:
         t, p: integers and numbers of ``Tables``.
         w, x: working memory of ``t[WORK_INTEGERS]`` and ``t[WORK_NUMBERS]``; holds the counts afterwards.
         factors, order, keep: one row of a ``Batch``.
+        z: what zeros change; None where they change nothing.
     """
-    if not allowed(t, p, w, factors) or not fits(t, p, w, factors, keep):
+    if not allowed(t, p, w, factors) or not fits(t, p, w, factors, keep, z):
         return ILLEGAL, ILLEGAL
+    if z is not None:
+        z.noted[0] = 0
+        if not find_layouts(t, w, z, factors, order, keep):
+            return (UNKNOWN, UNKNOWN) if z.noted[0] else (ILLEGAL, ILLEGAL)
     loops = find_loops(t, w, factors, order)
     for v in range(t[at.SPACES]):
         _all_traffic(t, w, x, factors, keep, v, loops)
         _count(t, w, x, keep, v, _bypass(t, w, x, keep, v))
+    if z is not None:
+        macs = float(w[t[at.AFTER]] * w[t[at.SPREAD]] * w[t[at.FAN]])
+        found = sparse_cost(t, p, w, x, z, keep, macs)
+        if z.noted[0]:
+            return UNKNOWN, UNKNOWN
+        return (found[0], found[1] + t[at.LATENCY]) if found[0] >= 0 else (ILLEGAL, ILLEGAL)
     cycles = _cycles(t, p, w, x, keep)
     return _energy_pJ(t, p, w, x, keep, cycles), cycles + t[at.LATENCY]
 
@@ -191,7 +214,7 @@ def objective(energy_pJ: float, cycles: float, energy_weight: float, cycles_weig
     """Logarithm of what is minimised; infinite for an illegal mapping."""
     if energy_pJ < 0:
         return np.inf
-    return energy_weight * log(max(energy_pJ, 1e-300)) + cycles_weight * log(cycles)
+    return energy_weight * log(max(energy_pJ, 1e-300)) + cycles_weight * log(max(cycles, 1e-300))
 
 
 @compiled
@@ -203,8 +226,13 @@ def evaluate_rows(
     keep: BoolArray,
     energy_pJ: FloatArray,
     cycles: FloatArray,
-) -> None:
-    """``score`` of every row of a batch."""
+    begin: int,
+    z: Zeros | None,
+) -> int:
+    """``score`` of every row from ``begin`` on; returns the first one whose score is ``UNKNOWN``, or their number."""
     w, x = np.zeros(t[at.WORK_INTEGERS], np.int64), np.zeros(t[at.WORK_NUMBERS])
-    for row in range(factors.shape[0]):
-        energy_pJ[row], cycles[row] = score(t, p, w, x, factors[row], order[row], keep[row])
+    for row in range(begin, factors.shape[0]):
+        energy_pJ[row], cycles[row] = score(t, p, w, x, factors[row], order[row], keep[row], z)
+        if energy_pJ[row] == UNKNOWN:
+            return row
+    return int(factors.shape[0])

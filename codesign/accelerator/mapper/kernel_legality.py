@@ -6,8 +6,12 @@ Arguments of all compiled functions: ``t`` and ``p``, the task's integers and nu
 
 from __future__ import annotations
 
+from math import ceil
+
 from codesign.accelerator.mapper import layout as at
+from codesign.accelerator.mapper import sparse_layout as of
 from codesign.accelerator.mapper.compiled import compiled
+from codesign.accelerator.mapper.kernel_memo import Zeros
 from codesign.accelerator.mapper.nest import BoolArray, FloatArray, IntArray
 
 __all__ = ["allowed", "find_loops", "fits"]
@@ -89,8 +93,16 @@ def allowed(t: IntArray, p: FloatArray, w: IntArray, factors: IntArray) -> bool:
 
 
 @compiled
-def fits(t: IntArray, p: FloatArray, w: IntArray, factors: IntArray, keep: BoolArray) -> bool:
-    """Extents and tiles of all levels, and whether what is kept fits."""
+def most_nonzeros(s: IntArray, q: FloatArray, v: int, words: int) -> int:
+    """Largest number of nonzeros of a tile of a sparse tensor."""
+    if s[s[of.KIND] + v] == of.DRAWN:
+        return int(min(words, s[s[of.NONZEROS] + v]))
+    return ceil(words * q[s[of.FIXED_DENSITY] + v])
+
+
+@compiled
+def fits(t: IntArray, p: FloatArray, w: IntArray, factors: IntArray, keep: BoolArray, z: Zeros | None) -> bool:
+    """Extents and tiles of all levels, and whether what is kept fits; with ``z``, as far as layouts leave zeros out."""
     dimensions, spaces, ranks = t[at.DIMENSIONS], t[at.SPACES], t[at.RANKS]
     extent, starts, terms = t[at.EXTENT], t[at.RANK_START], t[at.TERM_START]
     for d in range(dimensions):
@@ -111,7 +123,9 @@ def fits(t: IntArray, p: FloatArray, w: IntArray, factors: IntArray, keep: BoolA
                 w[t[at.WIDTH] + level * ranks + r] = width
                 words *= width
             w[t[at.SIZE] + level * spaces + v] = words
-            if keep[level, v]:
+            if z is not None and keep[level, v] and z.integers[z.integers[of.SQUEEZED] + level * spaces + v]:
+                kept += most_nonzeros(z.integers, z.numbers, v, words)
+            elif keep[level, v]:
                 kept += words
         if kept > p[t[at.CAPACITY] + level] or kept < p[t[at.LEAST] + level]:
             return False

@@ -10,14 +10,24 @@ from codesign.accelerator.spec.architecture import Architecture
 from codesign.accelerator.spec.constraints import Constraints, LoopConstraints
 from codesign.accelerator.spec.mapping import LevelMapping, Loop, Mapping
 from codesign.accelerator.spec.problem import Problem
+from codesign.accelerator.spec.sparse import SparseOptimizations
 
 __all__ = ["why_illegal"]
 
+_NOTHING_SPARSE = SparseOptimizations()
+
 
 def why_illegal(
-    architecture: Architecture, problem: Problem, constraints: Constraints, mapping: Mapping
+    architecture: Architecture,
+    problem: Problem,
+    constraints: Constraints,
+    mapping: Mapping,
+    sparse: SparseOptimizations = _NOTHING_SPARSE,
 ) -> Infeasible | None:
-    """The first rule that the mapping breaks, or None if it is legal (dense tiles; no metadata is looked at).
+    """The first rule that the mapping breaks, or None if it is legal.
+
+    Tiles are taken as dense; with compressed layouts in ``sparse`` capacities are left to the engine, which knows how
+    much of a tile and what metadata they store.
 
     Rules: loops multiply to the bounds, each dimension once a block, fan-outs, constraints, capacity of the kept
     tiles over the number of buffers, minimum utilisation and parallelism.
@@ -27,6 +37,7 @@ def why_illegal(
     """
     mapping.check(architecture, problem)
     extents = [1] * len(problem.bounds)
+    compressed = any(level.formats for level in sparse.levels)
     for index, level in enumerate(mapping.levels):
         broken = _broken_structure(architecture, problem, index, level) or _broken_constraint(
             architecture, problem, constraints, index, level
@@ -35,7 +46,7 @@ def why_illegal(
             return broken
         for loop in (*level.spatial_x, *level.spatial_y, *level.temporal):
             extents[loop.dimension] *= loop.bound
-        broken = _broken_capacity(architecture, problem, index, level, extents)
+        broken = None if compressed else _broken_capacity(architecture, problem, index, level, extents)
         if broken is not None:
             return broken
     return _broken_parallelism(architecture, constraints, mapping)

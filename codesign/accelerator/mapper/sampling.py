@@ -9,7 +9,8 @@ import numpy as np
 from codesign.accelerator.mapper import layout as at
 from codesign.accelerator.mapper.batch import BatchEvaluator
 from codesign.accelerator.mapper.compiled import compiled
-from codesign.accelerator.mapper.kernel import objective, score
+from codesign.accelerator.mapper.kernel import UNKNOWN, objective, score
+from codesign.accelerator.mapper.kernel_memo import Zeros
 from codesign.accelerator.mapper.moves import Choices, RandomState, draw_mapping, random_state
 from codesign.accelerator.mapper.nest import Batch, BoolArray, FloatArray, IntArray
 
@@ -35,22 +36,33 @@ def _sample(
     order: IntArray,
     keep: BoolArray,
     state: RandomState,
+    tally: IntArray,
     count: int,
     weights: FloatArray,
-) -> int:
-    """Draw and score ``count`` mappings in row 1 of the arrays; row 0 holds the best. Returns how many were legal."""
+    best: FloatArray,
+    z: Zeros | None,
+) -> bool:
+    """Draw and score mappings in row 1 of the arrays until ``count`` are tried; row 0 holds the best.
+
+    ``tally``: tried, legal, whether row 1 waits for its score. False: it waits for what the memo lacks.
+    """
     w, x = np.zeros(t[at.WORK_INTEGERS], np.int64), np.zeros(t[at.WORK_NUMBERS])
-    best, valid = np.inf, 0
-    for _ in range(count):
-        if not draw_mapping(t, rows, start, factors[1], order[1], keep[1], state):
+    while tally[0] < count:
+        if not tally[2] and not draw_mapping(t, rows, start, factors[1], order[1], keep[1], state):
+            tally[0] += 1
             continue
-        energy_pJ, cycles = score(t, p, w, x, factors[1], order[1], keep[1])
+        energy_pJ, cycles = score(t, p, w, x, factors[1], order[1], keep[1], z)
+        if z is not None and energy_pJ == UNKNOWN:
+            tally[2] = 1
+            return False
+        tally[0] += 1
+        tally[2] = 0
         value = objective(energy_pJ, cycles, weights[0], weights[1])
-        valid += energy_pJ >= 0
-        if value < best:
-            best = value
+        tally[1] += energy_pJ >= 0
+        if value < best[0]:
+            best[0] = value
             factors[0], order[0], keep[0] = factors[1], order[1], keep[1]
-    return valid
+    return True
 
 
 def sample(
@@ -67,9 +79,12 @@ def sample(
     slots, dimensions, blocks = int(t[at.SLOTS]), int(t[at.DIMENSIONS]), int(t[at.BLOCKS])
     factors, order = np.ones((2, slots, dimensions), np.int64), np.zeros((2, blocks, dimensions), np.int64)
     keep = np.zeros((2, int(t[at.LEVELS]), int(t[at.SPACES])), np.bool_)
-    state = random_state(seed, stream)
-    valid = _sample(
-        t, evaluator.tables.numbers, choices.rows, choices.start, factors, order, keep, state, count, np.array(weights)
-    )
-    best = Batch(factors[:1], order[:1], keep[:1]) if valid else None
-    return Sampled(best, count, int(valid))
+    tally, zeros = np.zeros(3, np.int64), evaluator.zeros()
+    rows = choices.rows, choices.start, factors, order, keep, random_state(seed, stream), tally
+    rest = count, np.array(weights), np.full(1, np.inf)
+    while not _sample(t, evaluator.tables.numbers, *rows, *rest, zeros):
+        assert evaluator.memo is not None
+        assert zeros is not None
+        zeros = evaluator.memo.learn(zeros)
+    best = Batch(factors[:1], order[:1], keep[:1]) if tally[1] else None
+    return Sampled(best, count, int(tally[1]))

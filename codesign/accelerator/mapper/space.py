@@ -173,8 +173,7 @@ class MapSpace:
         for rank, slot in enumerate(self.nest.temporal):
             if self.nest.slots[slot].level == level:
                 wanted = [self.nest.dimensions[position] for position in batch.order[row, rank]]
-                known = [o for o in self.full_orders[rank] if [d for d in o if d in wanted] == wanted]
-                return self._as_loops(batch.factors[row], slot, known[0] if known else self._full(level, wanted))
+                return self._as_loops(batch.factors[row], slot, self._full(level, wanted))
         own = self.constraints.levels[level].temporal
         free = [d for d in range(len(self.problem.bounds)) if d not in {*own.inner, *own.outer}]
         return tuple(Loop(dimension, 1, 1) for dimension in (*own.inner, *free, *own.outer))
