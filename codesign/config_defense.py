@@ -12,7 +12,10 @@ from codesign.errors import InputError
 if TYPE_CHECKING:
     from codesign.defenses.neni import NeniSettings
 
-__all__ = ["DefenseChoice", "defense_from_text"]
+__all__ = ["COST_IMAGES", "DefenseChoice", "defense_from_text"]
+
+COST_IMAGES = 32
+"""Images whose own cost is simulated, unless a run says otherwise."""
 
 
 class DefenseChoice(BaseModel):
@@ -50,7 +53,7 @@ class DefenseChoice(BaseModel):
     calibration_split: Literal["train", "test"] = Field("train", description="of calibration_data")
     calibration_dir: Path | None = Field(None, description="folder with its files; data_dir where absent")
     calibration_images: int = Field(1000, ge=2, description="at most so many, the first ones")
-    cost_images: int = Field(32, ge=1, description="images whose own cost on the dual-module design is simulated")
+    cost_images: int = Field(COST_IMAGES, ge=1, description="images whose own cost on a dual module is simulated")
 
     @field_validator("group", mode="before")
     @classmethod

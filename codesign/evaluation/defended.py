@@ -44,7 +44,9 @@ def adaptive_attacks(attacks: Sequence[Attack], subject: Subject, device: str) -
     base = SourceModel(defended.base.label, defended.base.loaded.module.to(device))
     # One draw and no early stop: PGD that halts at the base's first error would hardly reach the defended network.
     inner = EOTPGD(norm=first.norm, eps=first.eps, steps=_TRANSFER_STEPS, draws=1)
-    return (*adapted, Transfer(norm=first.norm, eps=first.eps, attack=inner, sources=(base,)))
+    transfer = Transfer(norm=first.norm, eps=first.eps, attack=inner, sources=(base,))
+    # One with the first, which the sanity checks judge: by itself a transfer is no attempt at the strongest attack.
+    return (WorstCase(norm=first.norm, eps=first.eps, attacks=(adapted[0], transfer)), *adapted[1:])
 
 
 def _adapted(attack: Attack, *, randomised: bool) -> Attack:

@@ -13,13 +13,14 @@ from codesign.config import EvaluateConfig
 from codesign.data.datasets import load_dataset
 from codesign.data.images import ImageSet
 from codesign.data.sampling import sample
+from codesign.defenses.neni import NeniSettings
 from codesign.errors import InputError
 from codesign.evaluation.accelerators import Accelerator, load_accelerator
 from codesign.evaluation.dual_module import DualModule
 from codesign.evaluation.dual_record import check_precision, dual_design
 from codesign.evaluation.provenance import file_hashes, program_versions
 from codesign.evaluation.software import ProgressSink
-from codesign.evaluation.subjects import Subject, calibration_images, defended_subject, load_subject
+from codesign.evaluation.subjects import Subject, calibration_images, defended_subject, load_subjects
 from codesign.evaluation.threats import check_threats
 
 __all__ = ["Inputs", "read_inputs", "with_defenses"]
@@ -84,9 +85,16 @@ def read_inputs(config: EvaluateConfig) -> Inputs:
         raise InputError("a data set must hold images", got="none", key=config.data)
     images = whole if config.images is None else sample(whole, config.images)
     check_threats(config, images.images.shape[1:])
-    subjects = tuple(load_subject(config, number, images) for number in range(len(config.models)))
+    subjects = tuple(
+        subject for number in range(len(config.models)) for subject in load_subjects(config, number, images)
+    )
+    labels = [subject.label for subject in subjects]
+    if len(set(labels)) != len(labels):
+        raise InputError("models need distinct names", got=", ".join(labels), key="models", fix="set `name`")
     calibration = tuple(calibration_images(config, defense, whole, images) for defense in config.defenses)
-    dual = {} if not config.defenses else _dual(config, accelerators)
+    settings = {defense.label: defense.settings() for defense in config.defenses}
+    settings |= {each.label: each.defended.model.settings for each in subjects if each.defended is not None}
+    dual = _dual(accelerators, settings) if settings else {}
     engine, engine_versions = _engine(config)
     versions = program_versions() | engine_versions
     return Inputs(config, accelerators, dual, images, calibration, subjects, engine, versions)
@@ -99,6 +107,8 @@ def with_defenses(inputs: Inputs, progress: ProgressSink) -> Inputs:
         InputError: a defence cannot be put around a network with these settings.
     """
     config = inputs.config
+    if not config.defenses:
+        return inputs
     found: list[Subject] = []
     for choice, base in zip(config.models, inputs.subjects, strict=True):
         found.append(base)
@@ -107,13 +117,13 @@ def with_defenses(inputs: Inputs, progress: ProgressSink) -> Inputs:
     return replace(inputs, subjects=tuple(found))
 
 
-def _dual(config: EvaluateConfig, accelerators: tuple[Accelerator, ...]) -> dict[str, DualModule]:
+def _dual(accelerators: tuple[Accelerator, ...], settings: dict[str, NeniSettings]) -> dict[str, DualModule]:
     found = {}
     for accelerator in accelerators:
         design = dual_design(accelerator)
         if design is not None:
-            for defense in config.defenses:
-                check_precision(design, defense.settings(), defense.label)
+            for label, own in settings.items():
+                check_precision(design, own, label)
             found[accelerator.name] = design
     return found
 

@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from codesign.config import EvaluateConfig, ModelChoice, defended_label
-from codesign.config_defense import DefenseChoice
+from codesign.config_defense import COST_IMAGES, DefenseChoice
 from codesign.data.datasets import load_dataset
 from codesign.data.images import ImageSet
 from codesign.defenses.neni import DefendedLayerReport, DefendedModel, defend
+from codesign.defenses.neni.saving import load_defended
 from codesign.errors import InputError
 from codesign.evaluation.software import ProgressSink, check_fit
 from codesign.models.layers import Coverage, TracedModel, Traffic
 from codesign.models.loading import LoadedModel, load_model
+from codesign.models.saved import holds_defended
 from codesign.models.tracing import trace
 
-__all__ = ["Defended", "Subject", "calibration_images", "defended_subject", "load_subject"]
+__all__ = ["Defended", "Subject", "calibration_images", "defended_subject", "load_subjects"]
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ class Defended:
         return {name: known[first] for name in names if (first := name.partition("#")[0]) in known}
 
 
-def load_subject(config: EvaluateConfig, number: int, images: ImageSet) -> Subject:
-    """A model of the configuration, as it is.
+def load_subjects(config: EvaluateConfig, number: int, images: ImageSet) -> tuple[Subject, ...]:
+    """A model of the configuration as it is; one that was saved with a defence, behind the exact network within it.
 
     Raises:
         InputError: it cannot be loaded, does not fit the images, or has nothing to simulate.
@@ -88,14 +91,35 @@ def load_subject(config: EvaluateConfig, number: int, images: ImageSet) -> Subje
     except InputError as error:
         raise _named(error, number) from error
     check_fit(loaded, images, choice.label)
+    if choice.model.endswith(".json") and holds_defended(Path(choice.model)):
+        return _saved(config, number, choice)
+    return (_exact(config, number, choice.label, loaded),)
+
+
+def _exact(config: EvaluateConfig, number: int, label: str, loaded: LoadedModel) -> Subject:
     traced = trace(loaded.module, loaded.input_shape, ignore=config.ignore)
     if not traced.layers:
         raise InputError(
-            f"{choice.label} must have a layer with multiply-accumulates (convolution, linear, matrix product)",
+            f"{label} must have a layer with multiply-accumulates (convolution, linear, matrix product)",
             got="none",
             key=f"models[{number}]",
         )
-    return Subject(choice.label, loaded, traced)
+    return Subject(label, loaded, traced)
+
+
+def _saved(config: EvaluateConfig, number: int, choice: ModelChoice) -> tuple[Subject, Subject]:
+    """A defended network from its file, behind its exact base: no claim about a defence without what it defends."""
+    if config.defenses:
+        raise InputError(
+            "a network that was saved with a defence cannot get another one",
+            got=choice.model,
+            key=f"models[{number}]",
+            fix="evaluate it without --defense, or in a run of its own",
+        )
+    saved = load_defended(Path(choice.model))
+    base = _exact(config, number, f"{choice.label} (exact)", saved.base)
+    defended = Defended(saved.defended, base, COST_IMAGES, dict(saved.origin.get("calibration", {})))
+    return base, _with_trace(Subject(choice.label, saved.loaded(), base.traced, defended))
 
 
 def _named(error: InputError, number: int) -> InputError:
@@ -143,7 +167,11 @@ def defended_subject(
             "calibration": source,
         },
     )
-    subject = Subject(label, loaded, base.traced, Defended(model, base, defense.cost_images, source))
+    return _with_trace(Subject(label, loaded, base.traced, Defended(model, base, defense.cost_images, source)))
+
+
+def _with_trace(subject: Subject) -> Subject:
+    """A defended network with its own layers, where it has a place in hardware."""
     return replace(subject, traced=_traced(subject)) if subject.has_hardware else subject
 
 

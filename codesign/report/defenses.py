@@ -63,6 +63,16 @@ class DefenseTable:
         return self.defense.bitops["defended"] / self.defense.bitops["undefended"]
 
     @property
+    def calibration_text(self) -> str:
+        """What the approximation was fitted to."""
+        known = self.defense.calibration
+        if "name" in known:
+            return f"fitted to {known['images']:,} images of {known['name']} that are not evaluated"
+        if "images" in known:
+            return f"fitted to {known['images']:,} images when it was saved"
+        return "fitted when it was saved, to images that its file does not name"
+
+    @property
     def work_text(self) -> str:
         """What an attack on the executed work found, or why there was none."""
         work = self.defense.work
