@@ -65,6 +65,13 @@ def prune(
     max_layer_ratio: Annotated[
         float | None, typer.Option(help="Largest share of a layer, global scope. (default 1)", rich_help_panel=_PRUNING)
     ] = None,
+    multiple: Annotated[
+        int | None,
+        typer.Option(
+            help="Every layer keeps a multiple of so many filters, e.g. the lanes of a PE. (default 1)",
+            rich_help_panel=_PRUNING,
+        ),
+    ] = None,
     images: Annotated[
         int | None, typer.Option(help="Training images of the criterion. (default 1000)", rich_help_panel=_PRUNING)
     ] = None,
@@ -92,7 +99,9 @@ def prune(
     ] = 200,
     threat: Annotated[
         list[str] | None,
-        typer.Option(help="norm:radius; repeat. (default l2:0.25 l2:0.5 linf:8/255)", rich_help_panel=_ATTACK),
+        typer.Option(
+            help="norm:radius[:attacks]; repeat. (default l2:0.25 l2:0.5 linf:8/255)", rich_help_panel=_ATTACK
+        ),
     ] = None,
     attack_steps: Annotated[int, typer.Option(help="PGD steps.", rich_help_panel=_ATTACK)] = 20,
     autoattack: Annotated[
@@ -114,8 +123,8 @@ def prune(
     """
     given = {
         "granularity": granularity, "criterion": criterion, "ratio": ratio, "layer_ratios": _ratios(layer_ratio),
-        "scope": scope, "exclude": exclude, "coupled": coupled, "max_layer_ratio": max_layer_ratio, "images": images,
-        "seed": seed,
+        "scope": scope, "exclude": exclude, "coupled": coupled, "max_layer_ratio": max_layer_ratio,
+        "multiple": multiple, "images": images, "seed": seed,
     }  # fmt: skip
     tuning = {
         "epochs": epochs, "lr": lr, "final_lr": final_lr, "batch_size": batch_size, "eps": eps,

@@ -34,6 +34,9 @@ class PruningConfig(BaseModel):
     exclude: tuple[str, ...] = Field((), description="layer names or patterns that stay as they are")
     coupled: bool = Field(False, description="filters: also prune what a sum ties together (residual streams)")
     max_layer_ratio: float = Field(1.0, gt=0, le=1, description="no layer loses more than this share (global scope)")
+    multiple: int = Field(
+        1, ge=1, description="filters: every layer keeps a multiple of so many, the nearest to what the ratio says"
+    )
     images: int = Field(1000, ge=1, description="training images that the criterion looks at, the first ones")
     batch_size: int = Field(100, ge=1, description="images of one pass of the criterion")
     seed: int = Field(0, ge=0, description="of the random criterion")
@@ -93,6 +96,13 @@ def make_pruning_config(values: Mapping[str, Any]) -> PruningConfig:
             got="a ratio, layer ratios or a global scope beside it",
             key="--granularity",
             fix="leave them out",
+        )
+    if config.multiple > 1 and config.granularity != "filters":
+        raise InputError(
+            "a multiple is one of filters",
+            got=f"--granularity {config.granularity}",
+            key="--multiple",
+            fix="leave it out; N:M patterns are regular as they are",
         )
     return config
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class Comparison:
 
     def record(self) -> dict[str, Any]:
         """The values as JSON types."""
-        threats = [{"norm": threat.norm, "eps": threat.eps} for threat in self.threats]
+        threats = [asdict(threat) for threat in self.threats]
         return {"images": self.images, "threats": threats, "steps": self.steps, "autoattack": self.autoattack}
 
 

@@ -32,7 +32,8 @@ def select(scores: Mapping[str, Tensor], config: PruningConfig) -> dict[str, Ten
 
     In the scope ``layer`` every layer loses its ratio, rounded to the nearest whole number. In the scope ``global`` the
     scores of a layer are divided by their L2 norm, so that layers can be compared (Molchanov et al., ICLR 2017,
-    arXiv:1611.06440), and the ratio holds over all layers that no ratio of their own is given for.
+    arXiv:1611.06440), and the ratio holds over all layers that no ratio of their own is given for. At the end what
+    stays of a layer is rounded to the nearest multiple of ``config.multiple``, a tie upwards.
 
     Raises:
         InputError: a layer would be emptied.
@@ -53,11 +54,23 @@ def select(scores: Mapping[str, Tensor], config: PruningConfig) -> dict[str, Ten
             key="--ratio",
             fix="lower the ratio, exclude the layer, or in the global scope set --max-layer-ratio",
         )
-    return {name: _highest(values, counts[name]) for name, values in scores.items()}
+    # Rounded only now: a ratio that empties a layer is refused, not mended.
+    return {
+        name: _highest(values, _to_multiple(counts[name], values.numel(), config.multiple))
+        for name, values in scores.items()
+    }
 
 
 def _count(ratio: float, size: int) -> int:
     return int(ratio * size + 0.5)
+
+
+def _to_multiple(count: int, size: int, multiple: int) -> int:
+    """How many go where a multiple stays; a layer that is smaller than one, or has lost nothing, stays as it is."""
+    if multiple == 1 or count == 0 or size < multiple:
+        return 0 if size < multiple else count
+    kept = max(1, int((size - count) / multiple + 0.5)) * multiple
+    return max(0, size - kept)
 
 
 def _highest(values: Tensor, count: int) -> Tensor:

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from torch import nn
 
-from codesign.config import parse_fraction
+from codesign.config_threats import ThreatChoice, threat_from_text
 from codesign.data.images import ImageSet
 from codesign.errors import InputError
 from codesign.robustness.attacks.base import Attack
 from codesign.robustness.attacks.norms import norm_from_name
 from codesign.robustness.attacks.pgd import PGD
+from codesign.robustness.attacks.presets import attacks_from_text
 from codesign.robustness.protocol import evaluate_robustness
 from codesign.robustness.result import RobustnessResult
 
@@ -23,14 +25,20 @@ __all__ = ["DEFAULT_THREATS", "Threat", "measure", "parse_threat"]
 
 @dataclass(frozen=True, slots=True)
 class Threat:
-    """A ball of perturbations: a norm by name, and a radius in units of the pixel range [0, 1]."""
+    """A ball of perturbations: a norm by name, a radius in units of the pixel range [0, 1], and what searches it.
+
+    ``named`` are attacks by name, such as ``pgd50; autoattack-standard``; None leaves them to the call of ``attacks``.
+    """
 
     norm: str
     eps: float
+    named: str | None = None
 
     def attacks(self, steps: int, *, autoattack: bool) -> tuple[Attack, ...]:
-        """PGD, and AutoAttack standard if asked for."""
+        """The named attacks; else PGD, and AutoAttack standard if asked for."""
         norm = norm_from_name(self.norm)
+        if self.named is not None:
+            return attacks_from_text(self.named, norm, self.eps)
         pgd = PGD(norm=norm, eps=self.eps, steps=steps)
         if not autoattack:
             return (pgd,)
@@ -43,16 +51,16 @@ DEFAULT_THREATS = (Threat("l2", 0.25), Threat("l2", 0.5), Threat("linf", 8 / 255
 
 
 def parse_threat(text: str) -> Threat:
-    """``l2:0.25`` or ``linf:8/255``. Raises InputError."""
-    norm, colon, radius = text.partition(":")
+    """``l2:0.25`` or ``linf:8/255``, or with attacks ``l2:0.5:autoattack-standard``. Raises InputError."""
     try:
-        eps = parse_fraction(radius)
-    except ValueError as error:
-        raise InputError("a threat is norm:radius", got=text, key="--threat", fix="for example linf:8/255") from error
-    if not colon or not isinstance(eps, float):
-        raise InputError("a threat is norm:radius", got=text, key="--threat", fix="for example linf:8/255")
-    norm_from_name(norm).check_eps(eps)
-    return Threat(norm.lower(), eps)
+        choice = ThreatChoice.model_validate(threat_from_text(text))
+    except ValidationError as error:
+        detail = error.errors()[0]
+        rule = f"a threat is norm:radius or norm:radius:attacks; {detail['msg'].removeprefix('Value error, ')}"
+        raise InputError(rule, got=text, key="--threat", fix="for example linf:8/255") from error
+    threat = Threat(choice.norm, choice.eps, choice.attacks)
+    threat.attacks(1, autoattack=False)  # refuses unknown names now, not after the pruning
+    return threat
 
 
 def measure(

@@ -167,6 +167,29 @@ def test_a_global_ratio_holds_over_all_layers(seed: int, ratio: float) -> None:
             assert not gone or max(left) <= min(gone) + 1e-12
 
 
+@given(
+    size=st.integers(1, 80),
+    ratio=st.floats(0.0, 0.9),
+    multiple=st.sampled_from([2, 3, 8]),
+    scope=st.sampled_from(["layer", "global"]),
+)
+def test_what_stays_is_a_multiple(size: int, ratio: float, multiple: int, scope: str) -> None:
+    scores = {"a": torch.arange(size, dtype=torch.float64), "b": torch.arange(16, dtype=torch.float64)}
+    values = {"ratio": max(ratio, 0.01), "multiple": multiple, "scope": scope, "max_layer_ratio": 0.95}
+    try:
+        exact = select(scores, make_pruning_config(values | {"multiple": 1}))
+    except InputError:
+        return  # refused before anything is rounded
+    rounded = select(scores, make_pruning_config(values))
+    for name, scored in scores.items():
+        kept, wanted = len(scored) - len(rounded[name]), len(scored) - len(exact[name])
+        assert kept == len(scored) or (
+            kept % multiple == 0 and abs(kept - wanted) <= max(multiple / 2, multiple - wanted)
+        )
+        # The highest scores go, as many as it may be.
+        assert rounded[name].tolist() == list(range(kept, len(scored)))
+
+
 def test_ratios_that_empty_a_layer() -> None:
     with pytest.raises(InputError, match=r"would empty conv1 \(8\), conv2 \(6\).*--max-layer-ratio"):
         prune(made(Plain), SHAPE, DATA, make_pruning_config({"ratio": 0.97}))

@@ -186,8 +186,10 @@ def test_data_of_another_shape_or_more_classes(tmp_path: Path) -> None:
     [
         ("l2", "norm:radius"),
         ("l2:much", "norm:radius"),
-        ("l3:1", "unknown norm"),
-        ("linf:-1", "eps"),
+        ("l3:1", "norm:radius.*linf"),
+        ("linf:8", "Linf eps lies in"),
+        ("l2:0.5:pgd7", "unknown attack"),
+        ("linf:-1", "greater than or equal to 0"),
         ("l2:1/0", "norm"),
     ],
 )
@@ -199,6 +201,12 @@ def test_bad_threats(text: str, message: str) -> None:
 def test_threats_in_words() -> None:
     assert parse_threat("L2:0.25") == Threat("l2", 0.25)
     assert parse_threat("linf:8/255") == Threat("linf", 8 / 255)
+
+
+def test_attacks_of_a_threat_by_name() -> None:
+    threat = parse_threat("l2:0.5:pgd50; autoattack-standard")
+    titles = [attack.title for attack in threat.attacks(7, autoattack=False)]
+    assert titles == ["PGD-50 L2 0.5", "AutoAttack standard L2 0.5"]
 
 
 def test_autoattack_goes_beside_pgd() -> None:
@@ -275,6 +283,8 @@ def test_the_two_commands_together(data_file: str, tmp_path: Path, capsys: pytes
         ({"threat": ["0.1"]}, "--threat"),
         ({"compare_images": -1}, "--compare-images"),
         ({"ratio": 0.99}, "would empty"),
+        ({"granularity": "2:4", "multiple": 8}, "--multiple"),
+        ({"multiple": 0}, "--multiple"),
         ({"device": "abacus"}, "--device"),
     ],
 )
