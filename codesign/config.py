@@ -94,6 +94,9 @@ class EvaluateConfig(BaseModel):
         "fused", description="whether norms and activations are fused into the layer before them"
     )
     mask_images: Count | None = Field(None, ge=1, description="images whose masks are recorded; all where absent")
+    density: Literal["expected", "actual"] = Field(
+        "expected", description="what a layer is simulated with: densities, or the recorded masks themselves"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -112,6 +115,8 @@ class EvaluateConfig(BaseModel):
             raise ValueError(f"an Linf eps lies in [0, 1], pixels being in [0, 1] (got {self.eps:g}); write 8/255")
         if len(set(self.threats)) != len(self.threats):
             raise ValueError("every threat must stand in `threats` once")
+        if self.density == "actual" and self.engine != "embedded":
+            raise ValueError(f"only the embedded engine simulates masks: `density: actual` (got {self.engine})")
         unused = sorted(PGD_KEYS & self.model_fields_set)
         if self.attacks is not None and unused:
             raise ValueError(f"{', '.join(unused)} describe the default PGD; with `attacks` write pgd:steps=..., there")

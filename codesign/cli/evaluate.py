@@ -217,6 +217,7 @@ def _run(settings: EvaluateConfig, out: Path, *, force: bool, json_path: Path | 
     from codesign.evaluation.run import run_evaluation
     from codesign.report.defenses import show_defenses
     from codesign.report.pruning import show_pruning
+    from codesign.report.realised import show_realised
     from codesign.report.robustness import show_robustness
     from codesign.report.tables import footnotes, terminal_table
     from codesign.report.waterfall import show_waterfall
@@ -238,6 +239,7 @@ def _run(settings: EvaluateConfig, out: Path, *, force: bool, json_path: Path | 
     show_pruning(console, record)
     show_defenses(console, record)
     show_waterfall(console, record)
+    show_realised(console, record)
     for note in footnotes(record):
         console.print(note, style="dim", markup=False, highlight=False)
     console.print(f"report: {out / 'report.html'}", highlight=False)

@@ -56,12 +56,14 @@ def report(
 def _show(record: Record) -> None:
     from rich.console import Console
 
+    from codesign.report.realised import show_realised
     from codesign.report.tables import footnotes, terminal_table
     from codesign.report.waterfall import show_waterfall
 
     console = Console()
     console.print(terminal_table(record, console.width))
     show_waterfall(console, record)
+    show_realised(console, record)
     for note in footnotes(record):
         console.print(note, style="dim", markup=False, highlight=False)
 

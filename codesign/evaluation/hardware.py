@@ -13,19 +13,13 @@ from codesign.accelerator.mapper.store import MappingStore
 from codesign.accelerator.mapper.stored import find_mapping
 from codesign.accelerator.mapper.task import Task
 from codesign.accelerator.result import Infeasible, Result
-from codesign.accelerator.spec.case import Case
 from codesign.accelerator.spec.mapping import Mapping as LoopMapping
 from codesign.accelerator.spec.problem import Problem
 from codesign.evaluation.accelerators import Accelerator
-from codesign.evaluation.record import (
-    AccuracyRecord,
-    HardwareRecord,
-    InputKind,
-    LayerHardware,
-    Totals,
-    WaterfallRecord,
-)
-from codesign.evaluation.waterfall import layer_waterfall, summed
+from codesign.evaluation.layer_run import LayerSimulator, total_realised
+from codesign.evaluation.record import AccuracyRecord, HardwareRecord, InputKind, LayerHardware, Totals
+from codesign.evaluation.waterfall import summed
+from codesign.masks.reading import MaskSet
 from codesign.models.layers import Layer, Traffic
 from codesign.resources import mappings_dir
 from codesign.workloads.lowering import problem, shape_key
@@ -114,6 +108,8 @@ def simulate_model(
     fusion: Fusion,
     mapping_file: Callable[[str], str],
     engine: Engine = simulate,
+    masks: MaskSet | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> HardwareRecord:
     """Energy, cycles and skipped work of one sample, layer by layer and in total.
 
@@ -121,32 +117,26 @@ def simulate_model(
         densities: by layer name.
         mapping_file: where the mapping of a layer is written, relative to the run.
         engine: what simulates; the embedded one by default.
+        masks: recorded masks, to be simulated themselves in place of their densities.
+        progress: is told how many layers are done, of how many.
 
     Raises:
+        InputError: a mask is missing, damaged or of another layer.
         InfeasibleLayerError: the engine finds a mapping illegal.
     """
-    design = accelerator.design
-    done: dict[str, tuple[Result, WaterfallRecord | None]] = {}
+    simulator = LayerSimulator(accelerator, engine, masks, input_kind)
     rows, warnings = [], []
-    for item in mapped:
+    for number, item in enumerate(mapped):
         layer = item.layer
         density = densities[layer.name]
-        workload = problem(layer, input_density=density.inputs, weight_density=density.weights)
-        key = shape_key(workload)
-        if key not in done:
-            answer = engine(
-                Case(layer.name, design.architecture, workload, item.mapping, design.sparse, accelerator.energy)
-            )
-            if isinstance(answer, Infeasible):
-                raise InfeasibleLayerError(layer.name, accelerator.name, answer)
-            # Another engine's numbers and those of a waterfall would not belong together.
-            fall = layer_waterfall(accelerator, workload, item.mapping) if engine is simulate else None
-            if isinstance(fall, Infeasible):
-                raise InfeasibleLayerError(layer.name, accelerator.name, fall)
-            done[key] = answer, fall
-        result, fall = done[key]
-        warnings += [f"{layer.name}: {text}" for text in result.warnings]
-        rows.append(replace(_layer_row(layer, result, accelerator, mapping_file(layer.name)), waterfall=fall))
+        run = simulator.run(layer, item.mapping, input_density=density.inputs, weight_density=density.weights)
+        if isinstance(run, Infeasible):
+            raise InfeasibleLayerError(layer.name, accelerator.name, run)
+        warnings += [f"{layer.name}: {text}" for text in run.warnings]
+        row = _layer_row(layer, run.result, accelerator, mapping_file(layer.name))
+        rows.append(replace(row, waterfall=run.waterfall, realised=run.realised))
+        if progress is not None:
+            progress(number + 1, len(mapped))
     moved = [memory_traffic(item, fusion=fusion) for item in traffic]
     return joined(accelerator, rows, moved, input_kind, accuracy, tuple(warnings))
 
@@ -224,4 +214,5 @@ def joined(
         traffic=tuple(traffic),
         warnings=tuple(dict.fromkeys(warnings)),
         waterfall=summed(falls) if len(falls) == len(rows) else None,
+        realised=total_realised([(row.realised, row.latency_cycles) for row in rows]),
     )

@@ -29,15 +29,27 @@ def notes(config: EvaluateConfig, images: ImageSet) -> tuple[str, ...]:
         "Accuracy is measured in float32. The word widths of the architectures enter energy and capacity only; the "
         "accuracy of a quantised network is not measured.",
         "Energy and latency are per inference at batch 1, layers one after another, every layer from and to DRAM.",
-        f"Zeros are recorded on {masked} images. A layer is simulated at the mean share of multiply-accumulates with a "
-        "nonzero input, padding counted as zero; its zeros are taken to lie uniformly at random (hypergeometric).",
+        f"Zeros are recorded on {masked} images. {_zeros(config)}",
         "Clean and adversarial inputs run with the same mappings, so that their difference comes from the masks alone. "
         "The mappings come from a search with a small fixed budget; `codesign map` may find better ones.",
         f"{fused}other operators without multiply-accumulates are charged their words at the outermost level; "
         "their latency is not modelled.",
         *_engine_notes(config),
         "Not modelled: control, clock tree, on-chip network energy (unless the architecture file gives it), DRAM "
-        "background power, imbalance between instances.",
+        "background power" + (", imbalance between instances." if config.density == "expected" else "."),
+    )
+
+
+def _zeros(config: EvaluateConfig) -> str:
+    if config.density == "actual":
+        return (
+            "Layers are simulated with the recorded masks themselves, where the hardware looks at zeros; numbers are "
+            "means over the images. Latency is that of work spread evenly; beside it stands the realised one, in which "
+            "every step waits for its busiest instance. The exported Timeloop files have the densities."
+        )
+    return (
+        "A layer is simulated at the mean share of multiply-accumulates with a nonzero input, padding counted as zero; "
+        "its zeros are taken to lie uniformly at random (hypergeometric)."
     )
 
 
@@ -46,5 +58,5 @@ def _engine_notes(config: EvaluateConfig) -> tuple[str, ...]:
         return ()
     return (
         "The real Timeloop simulated. It does not tell work that gating keeps away from work that skipping keeps away: "
-        "gated MACs are those gated at the compute level, the rest counts as skipped.",
+        "gated MACs are those gated at the compute level, the rest counts as skipped. There is no waterfall.",
     )

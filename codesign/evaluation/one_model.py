@@ -151,6 +151,7 @@ def _hardware(
     progress: ProgressSink,
 ) -> Iterator[HardwareRecord]:
     accuracies = {"clean": robustness.clean, "adversarial": robustness.robust}
+    actual = inputs.config.density == "actual"
     for accelerator in inputs.accelerators:
         export = TimeloopExport(run.staging / "timeloop", accelerator, folder)
         layers = mapped[accelerator.name]
@@ -185,6 +186,8 @@ def _hardware(
                 fusion=Fusion(inputs.config.fusion),
                 mapping_file=export.mapping_file,
                 engine=inputs.engine,
+                masks=MaskSet(masked.folder) if actual else None,
+                progress=partial(progress, f"{subject.label}: {kind} on {accelerator.name}") if actual else None,
             )
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "ModelComparison",
     "ModelRecord",
     "PruningRecord",
+    "RealisedRecord",
     "Record",
     "RobustnessRecord",
     "SpreadRecord",
@@ -89,6 +90,24 @@ class WaterfallRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RealisedRecord:
+    """Latency from recorded masks, of a layer or a model: mean over ``samples`` samples (docs/waterfall.md).
+
+    ``expected_cycles`` of the compute units if their work were spread evenly, ``realised_cycles`` if every step waits
+    for its busiest instance; ``latency_cycles`` with bandwidth too. ``reordered_*``: the same with channels along the
+    dimension ``reordered_by`` in an order that evens work out; None where no order can change.
+    """
+
+    samples: int
+    expected_cycles: float
+    realised_cycles: float
+    latency_cycles: float
+    reordered_by: str | None = None
+    reordered_cycles: float | None = None
+    reordered_latency_cycles: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LayerHardware:
     """One layer on one architecture for one input kind; energies over all instances, one sample.
 
@@ -107,6 +126,7 @@ class LayerHardware:
     energy_by_component_uJ: Mapping[str, float]
     mapping: str
     waterfall: WaterfallRecord | None = None
+    realised: RealisedRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +151,8 @@ class Totals:
 class HardwareRecord:
     """One model on one architecture for one input kind, with the accuracy on just these inputs beside it.
 
-    ``waterfall`` sums those of the layers; None where the engine gives none.
+    ``waterfall`` and ``realised`` sum those of the layers; None where the engine gives none, and ``realised`` also
+    where only densities were simulated.
     """
 
     architecture: str
@@ -143,6 +164,7 @@ class HardwareRecord:
     traffic: tuple[Mapping[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
     waterfall: WaterfallRecord | None = None
+    realised: RealisedRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,12 +310,26 @@ def _hardware(data: Mapping[str, Any]) -> HardwareRecord:
         totals=Totals(**data["totals"]),
         energy_by_component_uJ=data["energy_by_component_uJ"],
         layers=tuple(
-            LayerHardware(**(layer | {"waterfall": _waterfall(layer.get("waterfall"))})) for layer in data["layers"]
+            LayerHardware(
+                **(
+                    layer
+                    | {
+                        "waterfall": _waterfall(layer.get("waterfall")),
+                        "realised": _realised(layer.get("realised")),
+                    }
+                )
+            )
+            for layer in data["layers"]
         ),
         traffic=tuple(data["traffic"]),
         warnings=tuple(data["warnings"]),
         waterfall=_waterfall(data.get("waterfall")),
+        realised=_realised(data.get("realised")),
     )
+
+
+def _realised(data: Mapping[str, Any] | None) -> RealisedRecord | None:
+    return None if data is None else RealisedRecord(**data)
 
 
 def _waterfall(data: Mapping[str, Any] | None) -> WaterfallRecord | None:

@@ -60,6 +60,21 @@ def _row(entry: HardwareRecord, hardware: LayerHardware, layer: LayerRecord, lat
         **{key: getattr(hardware, key) for key in _MEASURES},
         "latency_ms": latency_ms,
         "bound_by": hardware.bound_by,
+        **_realised(hardware),
         "mapping": hardware.mapping,
         **{f"energy_{name}_uJ": energy for name, energy in hardware.energy_by_component_uJ.items()},
+    }
+
+
+def _realised(hardware: LayerHardware) -> dict[str, object]:
+    """Columns of a layer whose recorded masks were simulated; none for others."""
+    found = hardware.realised
+    if found is None:
+        return {}
+    return {
+        "realised_latency_cycles": found.latency_cycles,
+        "expected_compute_cycles": found.expected_cycles,
+        "realised_compute_cycles": found.realised_cycles,
+        "reordered_compute_cycles": found.reordered_cycles,
+        "reordered_by": found.reordered_by,
     }

@@ -12,6 +12,7 @@ from codesign.report.comparison import Comparison
 from codesign.report.defenses import defense_tables, layer_facts
 from codesign.report.numbers import accuracy_text, count_text, percent_text, significant
 from codesign.report.pruning import pruning_tables
+from codesign.report.realised import realised_rows, times_text
 from codesign.report.robustness import p_value_text, threat_rows, verdict
 from codesign.report.svg import inline_svg
 from codesign.report.tables import SUMMARY_COLUMNS, footnotes, summary_rows
@@ -87,6 +88,9 @@ def render_html(comparison: Comparison, figures: Sequence[ReportFigure]) -> str:
             p_value_text=p_value_text,
             waterfall_rows=waterfall_rows(record),
             losses_text=losses_text,
+            realised_rows=realised_rows(record, layers=False),
+            realised_layers=realised_rows(record, layers=True),
+            times_text=times_text,
             simulation_warnings=_simulation_warnings(record),
             figures=[(figure, _drawn(figure, f"f{index}-")) for index, figure in enumerate(figures)],
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -39,15 +40,15 @@ def masked_problem(layer: Layer, masks: MaskSet, *, input_kind: InputKind, sampl
     weights.require(layer.weights.shape)
     inputs.require(layer.inputs.shape)
     found: list[Density] = [
-        _data(weights, _weights(layer, weights.read(0, samples)), ()),
-        _data(inputs, _inputs(layer, inputs.read(0, samples)), _input_padding(layer)),
+        _weight_data(layer, weights, samples),
+        _data(layer, inputs, samples, _inputs, _input_padding(layer)),
         base.densities[2],
     ]
     operand: MaskOperand = "outputs"
     if masks.has(layer.name, operand, input_kind):
         outputs = masks.tensor(layer.name, operand, input_kind)
         outputs.require(layer.outputs)
-        found[2] = _data(outputs, _outputs(layer, outputs.read(0, samples)), _output_padding(layer))
+        found[2] = _data(layer, outputs, samples, _outputs, _output_padding(layer))
     return replace(base, densities=tuple(found))
 
 
@@ -56,9 +57,26 @@ def input_data(layer: Layer, bits: npt.NDArray[Any]) -> ActualData:
     return ActualData.of(_inputs(layer, bits), varies=True, padding=_input_padding(layer))
 
 
-def _data(tensor: MaskTensor, bits: _Bits, padding: _Pads) -> ActualData:
+def _weight_data(layer: Layer, tensor: MaskTensor, samples: int | None) -> ActualData:
+    bits = _weights(layer, tensor.read(0, samples))
     varies = tensor.entry.sample_axis == 0
-    return ActualData.of(bits if varies else bits[0], varies=varies, padding=padding)
+    return ActualData.of(bits if varies else bits[0], varies=varies)
+
+
+def _data(
+    layer: Layer,
+    tensor: MaskTensor,
+    samples: int | None,
+    arranged: Callable[[Layer, _Bits], _Bits],
+    padding: _Pads,
+) -> ActualData:
+    varies = tensor.entry.sample_axis == 0
+    if layer.kind == "matmul":
+        bits = arranged(layer, tensor.read(0, samples))
+        return ActualData.of(bits if varies else bits[0], varies=varies, padding=padding)
+    # The order of the elements is that of the file: its bits are taken as they are, eight times smaller than unpacked.
+    shape = arranged(layer, tensor.read(0, 1)).shape[1:]
+    return ActualData(tensor.packed[:samples], shape, varies, tuple(range(len(shape))), padding)
 
 
 def _weights(layer: Layer, bits: _Bits) -> _Bits:
