@@ -206,3 +206,105 @@ def test_ctrl_c_gives_the_best_so_far(files, tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
     assert answer(found)["stopped"] == "interrupted"
+
+
+# Whole models.
+
+NETWORK = """
+import torch
+
+
+def build():
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(),
+        torch.nn.Conv2d(8, 8, 3, padding=1), torch.nn.ReLU(),
+        torch.nn.Conv2d(8, 8, 3, padding=1), torch.nn.ReLU(),
+        torch.nn.Flatten(), torch.nn.Linear(8 * 6 * 6, 10),
+    )
+"""
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> list[str]:
+    (tmp_path / "net.py").write_text(NETWORK)
+    return ["--model", f"{tmp_path / 'net.py'}:build", "--input-shape", "3,6,6", "--budget", "800", "--quiet"]
+
+
+def test_a_model_is_mapped_layer_by_layer_whatever_the_number_of_workers(network, tmp_path):
+    answers = []
+    for workers in ("1", "3"):
+        found = tmp_path / f"{workers}.json"
+        arguments = ["--workers", workers, "--json", str(found)]
+        assert run(["map", "vector_pe_edge", *network, *arguments]) == 0
+        answers.append(answer(found))
+    one, other = answers
+    assert [row["mapping"] for row in one["layers"]] == [row["mapping"] for row in other["layers"]]
+    assert one["total"]["layers"] == 4
+    assert one["total"]["different_layers"] == 3
+    assert one["layers"][1]["best"] == one["layers"][2]["best"]
+    assert one["total"]["cycles"] == sum(row["best"]["cycles"] for row in one["layers"])
+    assert one["total"]["energy_pJ"] == pytest.approx(sum(row["best"]["energy_pJ"] for row in one["layers"]))
+    assert one["total"]["macs"] == 36 * 8 * 9 * (3 + 8 + 8) + 8 * 36 * 10
+    assert one["architecture"] == "edge"
+
+
+def test_evaluate_takes_the_mappings_of_a_model(network, tmp_path, monkeypatch):
+    from codesign.accelerator.mapper import find
+    from codesign.evaluation.accelerators import load_accelerator
+    from codesign.evaluation.hardware import map_layers
+    from codesign.models.factories import build_from_factory
+    from codesign.models.tracing import trace
+
+    store = tmp_path / "store"
+    assert run(["map", "vector_pe_edge", *network, "--mappings", str(store)]) == 0
+    assert len(list(store.rglob("*.yaml"))) == 3
+
+    def searched(*_: object, **__: object) -> None:
+        raise AssertionError("it is in the store")
+
+    monkeypatch.setattr(find, "search_mapping", searched)
+    layers = trace(build_from_factory(network[1], None), (3, 6, 6)).layers
+    assert len(map_layers(load_accelerator("vector_pe_edge"), layers, mappings=store)) == 4
+
+
+def test_the_table_of_a_model_ends_with_its_totals(network, capsys):
+    assert run(["map", "vector_pe_edge", *[flag for flag in network if flag != "--quiet"]]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) == 6
+    assert "total (3 different)" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--model", "resnet999"], "zoo name"),
+        (["--model", "resnet20", "--input-shape", "3,32"], "three positive integers"),
+        (["--model", "resnet20", "--out", "mapping.yaml"], "one file holds one mapping"),
+        (["--input-shape", "3,32,32"], "goes with --model"),
+    ],
+)
+def test_bad_flags_of_a_model(capsys, arguments, says):
+    assert run(["map", "vector_pe_edge", *arguments]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_model_brings_its_own_problems(files, capsys):
+    assert run(["map", *files, "--model", "resnet20"]) == 2
+    assert "its own problems" in capsys.readouterr().err
+
+
+def test_an_unknown_architecture_is_named_with_those_that_there_are(capsys):
+    assert run(["map", "eyeris_row_stationary", "--model", "resnet20"]) == 2
+    assert "eyeriss_row_stationary" in capsys.readouterr().err
+
+
+def test_a_layer_without_a_mapping_is_said_and_the_exit_code_is_3(network, tmp_path, capsys):
+    limits, found = tmp_path / "limits.yaml", tmp_path / "map.json"
+    # 5 rows do not divide the 6 of the convolutions; the linear layer has none to divide.
+    limits.write_text("constraints:\n  targets:\n  - {target: accumulation_buffer, type: temporal, factors: [P=5]}\n")
+    shown = [flag for flag in network if flag != "--quiet"]
+    assert run(["map", "vector_pe_edge", *shown, "--constraints", str(limits), "--json", str(found)]) == 3
+    assert "no factors of P" in capsys.readouterr().err
+    data = answer(found)
+    assert (data["total"]["mapped"], data["total"]["layers"]) == (1, 4)
+    assert [row["best"]["legal"] for row in data["layers"]] == [False, False, False, True]

@@ -12,14 +12,17 @@ import numpy as np
 
 from codesign.accelerator.mapper.batch import BatchEvaluator
 from codesign.accelerator.mapper.bounds import LowerBound, lower_bound
+from codesign.accelerator.mapper.clock import Clock
 from codesign.accelerator.mapper.exhaustive import MOST_EXHAUSTIVE
 from codesign.accelerator.mapper.goal import EDP, Goal
 from codesign.accelerator.mapper.heuristic import DEFAULT_EFFORT, Effort
 from codesign.accelerator.mapper.imperfect import imperfect_candidates
+from codesign.accelerator.mapper.islands import Island
 from codesign.accelerator.mapper.legality import why_illegal
+from codesign.accelerator.mapper.moves import Choices
 from codesign.accelerator.mapper.nest import Batch
 from codesign.accelerator.mapper.size import SpaceSize, choices_of, size_of
-from codesign.accelerator.mapper.strategies import DEFAULT_BUDGET, Budget, Progress, Run, anneal, exhaust
+from codesign.accelerator.mapper.strategies import DEFAULT_BUDGET, Budget, Progress, Run, Tried, anneal, exhaust
 from codesign.accelerator.mapper.task import Task
 from codesign.accelerator.result import Infeasible, Result
 from codesign.accelerator.spec.mapping import Mapping
@@ -29,6 +32,10 @@ __all__ = ["DEFAULT_BUDGET", "Budget", "Candidate", "Found", "search_mapping"]
 
 _RANKED_EXACT, _RANKED_INEXACT = 4, 8
 """Mappings of an island that the engine ranks, where the batch evaluator's numbers are the engine's and where not."""
+_RANKED_AT_LEAST = 4
+"""Those for which a limited time leaves room."""
+_IMPERFECT_SHARE = 0.2
+"""Of a limited time, spent at most until imperfect factors have been looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,8 @@ class Found:
     Args:
         front: the best mapping; of a trade-off, all that no other beats in both objectives, best first objective first.
         evaluated, valid: mappings tried, and those of them that are legal.
+        seconds: wall time without ``preparation_s``, in which the search was compiled (the first one after an
+            installation) or its machine code loaded.
         stopped: "budget", "seconds", "interrupted"; "exhausted" where every mapping with perfect factors was looked at;
             "stored" where nothing was searched.
     """
@@ -58,6 +67,7 @@ class Found:
     stopped: str
     bound: LowerBound
     size: SpaceSize
+    preparation_s: float = 0.0
 
     @property
     def best(self) -> Candidate:
@@ -73,6 +83,7 @@ class Found:
             "evaluated": self.evaluated,
             "valid": self.valid,
             "seconds": self.seconds,
+            "preparation_seconds": self.preparation_s,
             "objective": values[0],
             "objectives": dict(zip(self.goal.objectives, values, strict=True)),
             "stopped": self.stopped,
@@ -114,8 +125,8 @@ def search_mapping(
 ) -> Found | Infeasible:
     """The best mapping that the budget finds, or why there is none.
 
-    With a budget of evaluations the answer depends on the seed alone, not on ``workers`` or the machine's speed. Ctrl-C
-    ends the search with the best so far.
+    With a budget of evaluations the answer depends on the seed alone, not on ``workers`` or the machine's speed. A
+    limit in seconds holds for everything but compilation. Ctrl-C ends the search with the best so far.
 
     Raises:
         InputError: the energy table lacks an entry, or something that the engine does not model.
@@ -127,55 +138,116 @@ def search_mapping(
         return base
     choices = choices_of(evaluator.space)
     size, bound = size_of(evaluator.space, choices), lower_bound(task)
-    limit = MOST_EXHAUSTIVE if budget.evaluations is None else min(MOST_EXHAUSTIVE, budget.evaluations)
-    if size.total <= limit:
-        tried = exhaust(evaluator, choices, goal)
-    else:
-        tried = anneal(evaluator, choices, base, goal, budget, Run(begin, seed, workers, progress, stop, effort))
-    candidates = _mappings(evaluator, tried.pools, base)
-    if tried.stopped != "interrupted" and not goal.perfect_only:
-        candidates += imperfect_candidates(task, goal)
-    ranked = _ranked(task, goal, candidates)
+    preparation_s = _prepare(evaluator, choices, base)
+    clock = Clock(begin + preparation_s, budget.seconds, stop)
+    before = time.monotonic()
+    first = _judged(task, evaluator.space.mapping(base, 0))
+    # The engine's time for one mapping says what the ranking of those that are found will take.
+    reserve_s = _RANKED_AT_LEAST * (time.monotonic() - before)
+    run = Run(clock, seed, workers, progress, effort, reserve_s)
+    candidates, tried = _tried(task, evaluator, choices, base, goal, budget, size, run)
+    ranked = _ranked(task, goal, candidates, first, clock)
     if isinstance(ranked, Infeasible):
         return ranked
-    seconds = time.monotonic() - begin
-    return Found(ranked, goal, tried.evaluated, tried.valid, seconds, tried.stopped, bound, size)
+    stopped = "interrupted" if clock.interrupted else tried.stopped
+    return Found(ranked, goal, tried.evaluated, tried.valid, clock.spent_s, stopped, bound, size, preparation_s)
 
 
-def _mappings(evaluator: BatchEvaluator, pools: Sequence[Batch], base: Batch) -> list[Mapping]:
-    """What was found, for the engine; the base comes last, as the one most likely to fit."""
+def _prepare(evaluator: BatchEvaluator, choices: Choices, base: Batch) -> float:
+    """Seconds for having everything compiled, or loaded from where machine code is kept: not part of the search."""
+    begin = time.monotonic()
+    Island(evaluator, choices, (1.0, 1.0), base, seed=0, stream=0).advance(0)
+    return time.monotonic() - begin
+
+
+def _tried(
+    task: Task,
+    evaluator: BatchEvaluator,
+    choices: Choices,
+    base: Batch,
+    goal: Goal,
+    budget: Budget,
+    size: SpaceSize,
+    run: Run,
+) -> tuple[list[Mapping], Tried]:
+    """What is worth the engine's time, best first, and how it was found."""
+    others: list[Mapping] = []
+    try:
+        if not goal.perfect_only:
+            others = imperfect_candidates(task, goal, run.clock.share(_IMPERFECT_SHARE))
+    except KeyboardInterrupt:
+        return [*others, evaluator.space.mapping(base, 0)], Tried([], 0, 0, "interrupted")
+    limit = MOST_EXHAUSTIVE if budget.evaluations is None else min(MOST_EXHAUSTIVE, budget.evaluations)
+    if size.total <= limit:
+        tried = exhaust(evaluator, choices, goal, run)
+    else:
+        tried = anneal(evaluator, choices, base, goal, budget, run)
+    found = _mappings(evaluator, goal, tried.pools, base)
+    cut = min(_RANKED_AT_LEAST, len(found) - 1)
+    return [*found[:cut], *others, *found[cut:]], tried
+
+
+def _mappings(evaluator: BatchEvaluator, goal: Goal, pools: Sequence[Batch], base: Batch) -> list[Mapping]:
+    """What was found, for the engine, best first; the base comes last, as the one most likely to fit."""
     each = _RANKED_INEXACT if evaluator.inexact else _RANKED_EXACT
+    best = [pool.take(slice(0, each)) for pool in pools if len(pool)]
+    if best and not goal.pareto:
+        best = [_sorted(evaluator, goal, Batch.join(best))]
     seen: dict[bytes, Mapping] = {}
-    for batch in [*(pool.take(slice(0, each)) for pool in pools), base]:
+    for batch in best:
         for row in range(len(batch)):
             key = batch.factors[row].tobytes() + batch.order[row].tobytes() + batch.keep[row].tobytes()
             if key not in seen:
                 seen[key] = evaluator.space.mapping(batch, row)
-    return list(seen.values())
+    return [*seen.values(), evaluator.space.mapping(base, 0)]
 
 
-def _ranked(task: Task, goal: Goal, candidates: Sequence[Mapping]) -> tuple[Candidate, ...] | Infeasible:
-    """The engine's ranking; why the first candidate is refused, if all are (InputError: it is not modelled)."""
-    refused: Infeasible | None = None
-    not_modelled: InputError | None = None
+def _sorted(evaluator: BatchEvaluator, goal: Goal, batch: Batch) -> Batch:
+    ((energy, cycles),) = goal.weights()
+    result = evaluator(batch)
+    values = energy * np.log(np.maximum(result.energy_pJ, 1e-300)) + cycles * np.log(np.maximum(result.cycles, 1e-300))
+    return batch.take(np.argsort(values, kind="stable"))
+
+
+def _judged(task: Task, mapping: Mapping) -> Result | Infeasible | InputError:
+    """The engine's answer; an error where it does not model the mapping."""
+    try:
+        illegal = why_illegal(task.architecture, task.problem, task.constraints, mapping, task.sparse)
+        return illegal or task.evaluate(mapping)
+    except InputError as error:
+        return error
+
+
+def _ranked(
+    task: Task, goal: Goal, candidates: Sequence[Mapping], first: Result | Infeasible | InputError, clock: Clock
+) -> tuple[Candidate, ...] | Infeasible:
+    """The engine's ranking; why the first candidate is refused, if all are (InputError: it is not modelled).
+
+    At the end of the time, or with Ctrl-C, what is legal by then has to do.
+
+    Args:
+        candidates: the last one is the smallest mapping.
+        first: the engine's answer for that one.
+    """
+    answers: list[Result | Infeasible | InputError] = []
     legal: list[Candidate] = []
-    for mapping in candidates:
-        try:
-            illegal = why_illegal(task.architecture, task.problem, task.constraints, mapping, task.sparse)
-            result = illegal or task.evaluate(mapping)
-        except InputError as error:
-            not_modelled = not_modelled or error
-            continue
-        if isinstance(result, Infeasible):
-            refused = refused or result
-        else:
-            legal.append(Candidate(mapping, result))
-    if not legal and refused is None:
-        assert not_modelled is not None
-        raise not_modelled
+    try:
+        for mapping in candidates[:-1]:
+            if legal and clock.out():
+                break
+            answers.append(_judged(task, mapping))
+            if isinstance(answers[-1], Result):
+                legal.append(Candidate(mapping, answers[-1]))
+    except KeyboardInterrupt:
+        pass  # what is known by now is the answer
+    answers.append(first)
+    if isinstance(first, Result):
+        legal.append(Candidate(candidates[-1], first))
     if not legal:
-        assert refused is not None
-        return refused
+        refused = next((answer for answer in answers if isinstance(answer, Infeasible)), None)
+        if refused is not None:
+            return refused
+        raise next(answer for answer in answers if isinstance(answer, InputError))
     legal.sort(key=lambda candidate: goal.key(candidate.result))
     return _front(goal, legal) if goal.pareto else (legal[0],)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codesign.accelerator.mapper.clock import Clock
 from codesign.accelerator.mapper.cost import CostModel, Objective
 from codesign.accelerator.mapper.feasible import smallest
 from codesign.accelerator.mapper.legality import why_illegal
@@ -45,6 +46,7 @@ def heuristic_mapping(
     objective: Objective = "edp",
     evaluate: Callable[[Mapping], Result | Infeasible] | None = None,
     effort: Effort = DEFAULT_EFFORT,
+    clock: Clock | None = None,
 ) -> Mapping | Infeasible:
     """A legal mapping of the problem, or why there is none. Deterministic.
 
@@ -58,6 +60,7 @@ def heuristic_mapping(
         evaluate: an engine. If given, the best few candidates are ranked by its answers, and those that it finds
             illegal (e.g. because compressed tiles need more metadata than there is room for) are dropped.
         effort: how much is tried.
+        clock: once it has run out, what is found by then has to do.
 
     Raises:
         InputError: the energy table lacks an entry.
@@ -70,6 +73,7 @@ def heuristic_mapping(
         return base
     pool = Pool(effort.candidates)
     scorer = Scorer(space, cost, objective)
+    scorer.clock = clock
     search_candidates(scorer, base, effort, pool)
     ranked = [space.mapping(one, 0) for _, one in pool.best()]
     # The smallest mapping comes last: where an engine refuses all others it is the one most likely to fit.

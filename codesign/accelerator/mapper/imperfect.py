@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
+from codesign.accelerator.mapper.clock import Clock
 from codesign.accelerator.mapper.feasible import divisors
 from codesign.accelerator.mapper.goal import Goal
 from codesign.accelerator.mapper.heuristic import heuristic_mapping
@@ -33,8 +34,10 @@ def padded_bounds(bound: int, fanouts: list[int]) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def imperfect_candidates(task: Task, goal: Goal) -> list[Mapping]:
+def imperfect_candidates(task: Task, goal: Goal, clock: Clock) -> list[Mapping]:
     """Mappings of the task made from good ones of problems whose bounds divide better. Not all of them need be legal.
+
+    Those that are made before the clock runs out.
 
     Bounds are padded one dimension at a time, and those of all such dimensions together.
     """
@@ -50,9 +53,13 @@ def imperfect_candidates(task: Task, goal: Goal) -> list[Mapping]:
         tries.insert(0, {d: own[0] for d, own in options.items()})
     found = []
     for changed in tries[:_MOST_PROBLEMS]:
+        if clock.out():
+            break
         bounds = tuple(changed.get(d, bound) for d, bound in enumerate(problem.bounds))
         larger = replace(problem, bounds=bounds)
-        mapping = heuristic_mapping(architecture, larger, task.constraints, task.energy, objective=goal.single)
+        mapping = heuristic_mapping(
+            architecture, larger, task.constraints, task.energy, objective=goal.single, clock=clock
+        )
         if isinstance(mapping, Mapping):
             found.append(cut_back(mapping, problem.bounds))
     return found

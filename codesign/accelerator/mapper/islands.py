@@ -13,6 +13,7 @@ import numpy as np
 
 from codesign.accelerator.mapper import layout as at
 from codesign.accelerator.mapper.batch import BatchEvaluator
+from codesign.accelerator.mapper.clock import Clock
 from codesign.accelerator.mapper.compiled import compiled
 from codesign.accelerator.mapper.kernel import UNKNOWN, objective, score
 from codesign.accelerator.mapper.kernel_memo import Zeros
@@ -223,14 +224,16 @@ class Island:
             state.factors[0], state.order[0], state.keep[0] = seeds.factors[row], seeds.order[row], seeds.keep[row]
             _remember(state, 0, objective(result.energy_pJ[row], result.cycles[row], *weights))
 
-    def advance(self, until: int) -> None:
-        """Search until this island has evaluated ``until`` mappings."""
+    def advance(self, until: int, clock: Clock | None = None) -> None:
+        """Search until this island has evaluated ``until`` mappings, or until the clock runs out while it learns."""
         tables, choices = self._tables, self._choices
         fixed = tables.integers, tables.numbers, choices.rows, choices.start, self._state, until, *self._weights
         while not _advance(*fixed, self._zeros):
             assert self._memo is not None
             assert self._zeros is not None
             self._zeros = self._memo.learn(self._zeros)
+            if clock is not None and clock.out():
+                break
 
     @property
     def evaluated(self) -> int:

@@ -97,7 +97,8 @@ def most_nonzeros(s: IntArray, q: FloatArray, v: int, words: int) -> int:
     """Largest number of nonzeros of a tile of a sparse tensor."""
     if s[s[of.KIND] + v] == of.DRAWN:
         return int(min(words, s[s[of.NONZEROS] + v]))
-    return ceil(words * q[s[of.FIXED_DENSITY] + v])
+    most: int = ceil(words * q[s[of.FIXED_DENSITY] + v])
+    return most
 
 
 @compiled

@@ -85,7 +85,8 @@ class Memo:
                 self._found.append((zeros.missing[row].copy(), value))
         taken = int(zeros.noted[1])
         fresh = self._found[taken:]
-        new_keys, new_values = np.array([key for key, _ in fresh]), np.array([value for _, value in fresh])
+        new_keys = np.array([key for key, _ in fresh], np.int64).reshape(-1, zeros.keys.shape[1])
+        new_values = np.array([value for _, value in fresh]).reshape(-1, zeros.values.shape[1])
         zeros.noted[:] = 0, taken + len(fresh)
         size = len(zeros.keys)
         while 2 * (taken + len(fresh)) > size:

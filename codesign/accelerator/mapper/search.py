@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from codesign.accelerator.mapper.clock import Clock
 from codesign.accelerator.mapper.closed_form import ClosedForm
 from codesign.accelerator.mapper.cost import CostModel, Objective
 from codesign.accelerator.mapper.feasible import divisors
@@ -21,14 +22,20 @@ _SPATIAL_CHOICES = 400
 
 
 class Scorer:
-    """The objective of mappings; infinite for those that are not legal."""
+    """The objective of mappings; infinite for those that are not legal. Searches end when its ``clock`` runs out."""
 
     def __init__(self, space: MapSpace, cost: CostModel, objective: Objective) -> None:
         self.space = space
         self.cost = cost
         self.looked_at = 0
+        self.clock: Clock | None = None
         self._objective = objective
         self._closed_form = ClosedForm(space.architecture, space.problem, space.nest, flags=space.constraints.levels)
+
+    @property
+    def expired(self) -> bool:
+        """Whether what is found by now has to do."""
+        return self.clock is not None and self.clock.out()
 
     def __call__(self, batch: Batch) -> FloatArray:
         """(B,) objective."""
@@ -160,7 +167,7 @@ def grow(scorer: Scorer, batch: Batch) -> Batch:
     values = scorer(batch)
     for rank in range(len(temporal) - 1):
         active = np.arange(len(batch))
-        while len(active):
+        while len(active) and not scorer.expired:
             row, move, source = _sources(batch.factors[active], temporal, rank, moves)
             step = _moved(batch.take(active[row]), moves[move], source, np.full(len(row), temporal[rank]))
             active = _accept(batch, values, step, scorer(step), active[row], ties=True)
@@ -211,6 +218,8 @@ def improve(scorer: Scorer, batch: Batch, rounds: int, pool: Pool) -> Batch:
     active = np.arange(len(batch))
     tables = _Neighbours(scorer.space)
     for _ in range(rounds):
+        if scorer.expired:
+            break
         found = list(tables.of(batch.take(active)))
         owner = np.concatenate([active[row] for row, _ in found])
         step = Batch.join([steps for _, steps in found])

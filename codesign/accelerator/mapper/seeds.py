@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from codesign.accelerator.mapper.batch import BatchEvaluator
+from codesign.accelerator.mapper.clock import Clock
 from codesign.accelerator.mapper.cost import Objective
 from codesign.accelerator.mapper.heuristic import Effort, search_candidates
 from codesign.accelerator.mapper.nest import Batch, FloatArray, IntArray
@@ -35,15 +36,16 @@ class _BatchScorer(Scorer):
 
 
 def heuristic_candidates(
-    evaluator: BatchEvaluator, base: Batch, objective: Objective, effort: Effort
+    evaluator: BatchEvaluator, base: Batch, objective: Objective, effort: Effort, clock: Clock
 ) -> tuple[list[Batch], int]:
-    """The best different mappings (batches of one), and how many were looked at.
+    """The best different mappings (batches of one) until the clock runs out, and how many were looked at.
 
     Where a minimum utilisation or parallelism is demanded the base itself may be illegal; the approximate score then
     leads the way, since it says by how much a demand is missed.
     """
     demanding = bool(evaluator.cost.least_words.any()) or evaluator.cost.least_instances > 1
     scorer = Scorer(evaluator.space, evaluator.cost, objective) if demanding else _BatchScorer(evaluator, objective)
+    scorer.clock = clock
     pool = Pool(effort.candidates)
     search_candidates(scorer, base, effort, pool)
     return [one for _, one in pool.best()], scorer.looked_at

@@ -56,8 +56,12 @@ class MappingStore:
 
     @staticmethod
     def key(task: Task, goal: Goal) -> str:
-        """Hash of architecture, energies, layer shape, densities, constraints, objective and the store's version."""
-        return sha256(f"{STORE_VERSION}\0{task.digest()}\0{goal}".encode()).hexdigest()
+        """Hash of architecture, energies, layer shape, densities, constraints, objective and the store's version.
+
+        What may have imperfect factors has a key of its own: ``codesign evaluate`` does not take it.
+        """
+        factors = "" if goal.perfect_only else "\0imperfect factors"
+        return sha256(f"{STORE_VERSION}\0{task.digest()}\0{goal}{factors}".encode()).hexdigest()
 
     def path(self, task: Task, goal: Goal) -> Path:
         """Where the mapping of a task is, or would be."""

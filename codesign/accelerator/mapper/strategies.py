@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Event
+from math import inf
 
 import numpy as np
 
 from codesign.accelerator.mapper.batch import BatchEvaluator
+from codesign.accelerator.mapper.clock import Clock
 from codesign.accelerator.mapper.cost import Objective
 from codesign.accelerator.mapper.exhaustive import every_mapping
 from codesign.accelerator.mapper.goal import Goal
@@ -25,6 +25,11 @@ __all__ = ["DEFAULT_BUDGET", "Budget", "Progress", "Run", "Tried", "anneal", "ex
 
 _ISLANDS = 8
 _SLICE = 4_000
+_FIRST_SLICE = 250
+"""Mappings that an island tries between two looks at the clock: at most, and where the time is limited at first."""
+_ROUND_S = 0.02
+_SEED_SHARE = 0.4
+"""Of a time limit, for the heuristic."""
 _KEPT = 8
 
 Progress = Callable[[int, int, str], None]
@@ -40,7 +45,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         for value, flag in ((self.evaluations, "--budget"), (self.seconds, "--seconds")):
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < inf:
                 raise InputError("a budget must be positive", got=value, key=flag, fix="e.g. --budget 200000")
         if self.evaluations is None and self.seconds is None:
             raise InputError("a budget of evaluations or seconds is needed", key="--budget")
@@ -51,14 +56,17 @@ DEFAULT_BUDGET = Budget()
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a search runs: what does not change its answer, but for the seed and the effort."""
+    """How a search runs: what does not change its answer, but for the seed, the effort and the time.
 
-    begin: float
+    ``reserve_s``: what is left of the time for the work after the islands.
+    """
+
+    clock: Clock
     seed: int
     workers: int
     progress: Progress | None
-    stop: Event | None
     effort: Effort
+    reserve_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,7 @@ def anneal(evaluator: BatchEvaluator, choices: Choices, base: Batch, goal: Goal,
     islands: list[Island] = []
     stopped, counted = "interrupted", 0
     try:
-        seeds, counted = _seeds(evaluator, base, goal, run.effort)
+        seeds, counted = _seeds(evaluator, base, goal, run)
         weights = goal.weights()
         islands = [
             Island(evaluator, choices, weights[stream % len(weights)], seeds, seed=run.seed, stream=stream)
@@ -89,14 +97,17 @@ def anneal(evaluator: BatchEvaluator, choices: Choices, base: Batch, goal: Goal,
     return Tried([one.best() for one in islands], evaluated, sum(island.valid for island in islands), stopped)
 
 
-def exhaust(evaluator: BatchEvaluator, choices: Choices, goal: Goal) -> Tried:
-    """All mappings; the best of each of the goal's directions."""
+def exhaust(evaluator: BatchEvaluator, choices: Choices, goal: Goal, run: Run) -> Tried:
+    """All mappings, as far as the time reaches; the best of each of the goal's directions."""
     weights = goal.weights()
     pools: list[list[tuple[float, Batch]]] = [[] for _ in weights]
     evaluated = valid = 0
     stopped = "exhausted"
     try:
         for batch in every_mapping(evaluator.space, choices):
+            if run.clock.out(run.reserve_s):
+                stopped = "interrupted" if run.clock.interrupted else "seconds"
+                break
             result = evaluator(batch)
             evaluated += len(batch)
             legal = np.flatnonzero(result.legal)
@@ -115,37 +126,42 @@ def exhaust(evaluator: BatchEvaluator, choices: Choices, goal: Goal) -> Tried:
     return Tried([Batch.join([one for _, one in pool]) for pool in pools if pool], evaluated, valid, stopped)
 
 
-def _seeds(evaluator: BatchEvaluator, base: Batch, goal: Goal, effort: Effort) -> tuple[Batch, int]:
+def _seeds(evaluator: BatchEvaluator, base: Batch, goal: Goal, run: Run) -> tuple[Batch, int]:
     """The heuristic's best mappings for every objective of the goal, and how many it looked at."""
     wanted: list[Objective] = ["energy", "latency", "edp"] if goal.pareto else [goal.single]
     found, counted = [base], 1
     for objective in wanted:
-        batches, looked_at = heuristic_candidates(evaluator, base, objective, effort)
+        batches, looked_at = heuristic_candidates(evaluator, base, objective, run.effort, run.clock.share(_SEED_SHARE))
         found += batches
         counted += looked_at
     return Batch.join(found), counted
 
 
 def _advance(islands: Sequence[Island], budget: Budget, counted: int, run: Run) -> str:
-    """Advance all islands in slices until the budget is spent."""
+    """Advance all islands in slices until the budget is spent. Slices are short, so that the time limit holds."""
     total = None if budget.evaluations is None else max(0, budget.evaluations - counted)
     share = None if total is None else -(-total // len(islands))
-    until = 0
+    until, size = 0, _SLICE if run.clock.seconds is None else _FIRST_SLICE
     with ThreadPoolExecutor(max(1, run.workers)) as pool:
         while share is None or until < share:
-            until = until + _SLICE if share is None else min(until + _SLICE, share)
-            futures = [pool.submit(island.advance, until) for island in islands]
+            before = run.clock.spent_s
+            until = until + size if share is None else min(until + size, share)
+            futures = [pool.submit(island.advance, until, run.clock) for island in islands]
             for future in futures:
                 future.result()
-            if run.stop is not None and run.stop.is_set():
+            if run.clock.interrupted:
                 return "interrupted"
-            spent = time.monotonic() - run.begin
-            if run.progress is not None and share is not None:
-                run.progress(until * len(islands), share * len(islands), "mappings")
-            elif run.progress is not None and budget.seconds is not None:
-                run.progress(
-                    min(int(spent * 10), int(budget.seconds * 10)), int(budget.seconds * 10), "tenths of a second"
-                )
-            if budget.seconds is not None and spent >= budget.seconds:
+            if run.progress is not None:
+                run.progress(*_progress(until, share, len(islands), run.clock))
+            if run.clock.out(run.reserve_s):
                 return "seconds"
+            if run.clock.seconds is not None:
+                size = int(min(max(size * _ROUND_S / max(run.clock.spent_s - before, 1e-6), _FIRST_SLICE), _SLICE))
     return "budget"
+
+
+def _progress(until: int, share: int | None, islands: int, clock: Clock) -> tuple[int, int, str]:
+    if share is not None:
+        return until * islands, share * islands, "mappings"
+    limit = clock.seconds or 0.0
+    return min(int(clock.spent_s * 10), int(limit * 10)), int(limit * 10), "tenths of a second"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -25,10 +27,14 @@ from tests.accelerator.mapper.mapper_designs import constraints, energy_table, n
 GOAL = Goal()
 
 
-@pytest.fixture
-def task() -> Task:
+def small_task() -> Task:
     architecture, limits = two_level()
     return Task(architecture, nest(M=4, C=4, P=3), limits, energy_table(architecture))
+
+
+@pytest.fixture
+def task() -> Task:
+    return small_task()
 
 
 @pytest.fixture
@@ -135,6 +141,43 @@ def test_runs_at_once_leave_a_whole_entry(store, task):
         list(pool.map(put, range(24)))
     assert store.get(task, GOAL).mapping == known.best.mapping
     assert [path.name for path in store.path(task, GOAL).parent.glob(".*.tmp")] == []
+
+
+def _put_for_ever(folder: Path) -> None:
+    """Write the entry that is there again and again, as if something better had been found each time."""
+    store, task = MappingStore(folder), small_task()
+    known = store.get(task, GOAL)
+    assert known is not None
+    while True:
+        store.put(task, GOAL, known.mapping, replace(known.result, energy_pJ=0.0), note=str(os.getpid()))
+
+
+def test_killed_processes_that_write_the_same_entry_leave_a_whole_one(store, task):
+    path = filled(store, task)
+    before = store.get(task, GOAL)
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_put_for_ever, args=(store.folder,), daemon=True) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    waiting = Event()
+    for number, writer in enumerate(writers):
+        while str(writer.pid) not in path.read_text():
+            assert all(other.exitcode is None for other in writers[number:])
+            waiting.wait(0.01)
+        waiting.wait(0.05)
+        writer.kill()
+        writer.join()
+    stored = store.get(task, GOAL)
+    assert before is not None
+    assert stored is not None
+    assert stored.mapping == before.mapping
+    better = replace(stored.result, energy_pJ=0.0)
+    assert store.put(task, GOAL, stored.mapping, better).result == better
+
+
+def test_imperfect_factors_have_an_entry_of_their_own(store, task):
+    filled(store, task)
+    assert store.get(task, replace(GOAL, perfect_only=not GOAL.perfect_only)) is None
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(task, tmp_path):

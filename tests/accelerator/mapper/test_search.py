@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from itertools import pairwise
 from threading import Event
@@ -11,6 +12,7 @@ import pytest
 
 from codesign.accelerator.mapper.batch import BatchEvaluator
 from codesign.accelerator.mapper.bounds import lower_bound
+from codesign.accelerator.mapper.clock import Clock
 from codesign.accelerator.mapper.explain import explain
 from codesign.accelerator.mapper.find import Budget, Found, search_mapping
 from codesign.accelerator.mapper.goal import Goal
@@ -89,7 +91,9 @@ def test_a_pareto_set_is_of_two():
         Goal.parse("edp", pareto=True)
 
 
-@pytest.mark.parametrize(("evaluations", "seconds"), [(0, None), (-1, None), (None, 0.0), (None, None)])
+@pytest.mark.parametrize(
+    ("evaluations", "seconds"), [(0, None), (-1, None), (None, 0.0), (None, None), (None, float("inf"))]
+)
 def test_an_empty_budget_is_bad_input(evaluations, seconds):
     with pytest.raises(InputError, match="budget"):
         Budget(evaluations, seconds)
@@ -112,6 +116,50 @@ def test_an_interrupted_search_gives_the_best_so_far():
 
 def test_a_time_limit_ends_the_search():
     assert search(task(), budget=Budget(None, 0.2)).stopped == "seconds"
+
+
+def test_a_time_that_is_over_ends_even_the_first_steps():
+    found = search(task("row_stationary_14x12", nest(M=197, C=12)), budget=Budget(None, 1e-9))
+    assert found.stopped == "seconds"
+    assert found.evaluated < 10_000
+    assert found.best.result.legal
+
+
+def test_a_small_space_is_looked_at_as_far_as_the_time_reaches():
+    architecture, limits = two_level()
+    own = Task(architecture, nest(M=4, C=3), limits, energy_table(architecture))
+    found = search(own, budget=Budget(100_000, 1e-9))
+    assert (found.stopped, found.evaluated) == ("seconds", 0)
+    assert found.best.result.legal
+
+
+def test_the_clock_keeps_a_reserve_and_knows_who_stopped_it():
+    stop = Event()
+    clock = Clock(time.monotonic() - 6.0, 10.0, stop)
+    assert not clock.out()
+    assert clock.out(reserve_s=5.0)
+    assert clock.share(0.5).out()
+    assert not clock.interrupted
+    stop.set()
+    assert clock.interrupted
+    assert Clock(0.0, None, stop).out()
+    assert not Clock(0.0).out()
+
+
+@pytest.mark.parametrize("evaluations", [1, 2])
+def test_an_interrupt_while_the_engine_ranks_gives_what_is_known(evaluations, monkeypatch):
+    calls: list[Mapping] = []
+
+    def evaluate(own: Task, mapping: Mapping) -> Result | Infeasible:
+        calls.append(mapping)
+        if len(calls) > evaluations:
+            raise KeyboardInterrupt
+        return engine(own, mapping)
+
+    engine = Task.evaluate
+    monkeypatch.setattr(Task, "evaluate", evaluate)
+    assert search(task(), budget=SMALL).best.result.legal
+    assert len(calls) == evaluations + 1
 
 
 def test_identical_tasks_are_searched_once_and_in_the_order_given():
