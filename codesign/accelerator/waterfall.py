@@ -7,7 +7,8 @@ exactly.
 from __future__ import annotations
 
 from collections.abc import Mapping as Table
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from codesign.accelerator.model.evaluation import evaluate
 from codesign.accelerator.model.events import all_digits, scalar
@@ -56,6 +57,10 @@ class Waterfall:
     energy_pJ: float
     lost_energy_pJ: Table[str, float]
     not_modelled: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields and the stages as plain data."""
+        return {"stages": self.stages, **asdict(self), "not_modelled": list(self.not_modelled)}
 
     @property
     def stages(self) -> dict[str, float]:

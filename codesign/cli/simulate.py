@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codesign.cli.options import check_output_file
+from codesign.cli.simulate_masks import Findings, Questions, findings
 from codesign.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,6 +65,15 @@ def simulate(
     stride_rule: Annotated[
         StrideRule, typer.Option(help="Reuse of sliding windows as in Timeloop since a12fff5, or before.")
     ] = StrideRule.CURRENT,
+    waterfall: Annotated[
+        bool, typer.Option("--waterfall", help="From superfluous MACs to saved energy, every loss named.")
+    ] = False,
+    realised: Annotated[
+        bool, typer.Option("--realised", help="With actual data: latency with the imbalance between instances.")
+    ] = False,
+    reorder_channels: Annotated[
+        bool, typer.Option("--reorder-channels", help="With --realised: what another order of channels wins back.")
+    ] = False,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one of Timeloop's programs may run.")] = 300,
     keep_files: Annotated[
@@ -78,8 +88,10 @@ def simulate(
     """
     del seed
     check_output_file(json_path, "--json")
+    questions = Questions(waterfall, realised, reorder_channels)
+    questions.check(engine=engine.value, semantics=semantics.value)
     cases = _cases(paths)
-    simulator = _Simulator(engine, semantics, stride_rule, timeout, keep_files)
+    simulator = _Simulator(engine, semantics, stride_rule, timeout, keep_files, questions)
     outcomes = [simulator.run(*cases[0])] if len(cases) == 1 else _run_all(cases, simulator, quiet=quiet)
     if json_path is not None:
         from codesign.store import write_json
@@ -99,10 +111,17 @@ def simulate(
 class _Outcome:
     """One case and what came of it: a result, the reason why its mapping is illegal, or the error in its input."""
 
-    def __init__(self, name: str, case: Case | None, result: Result | Infeasible | InputError) -> None:
+    def __init__(
+        self,
+        name: str,
+        case: Case | None,
+        result: Result | Infeasible | InputError,
+        further: Findings | None = None,
+    ) -> None:
         self.name = name
         self.case = case
         self.result = result
+        self.further = Findings() if further is None else further
 
     @property
     def legal(self) -> bool:
@@ -126,7 +145,7 @@ class _Outcome:
         """The ``R`` of the contract; bad input in one of several cases is marked as such."""
         if isinstance(self.result, InputError):
             return {"legal": False, "bad_input": not self.failed, "message": str(self.result)}
-        return {**self.result.to_json(), "warnings": list(self.warnings)}
+        return {**self.result.to_json(), **self.further.to_json(), "warnings": list(self.warnings)}
 
 
 def _cases(paths: Sequence[Path]) -> list[tuple[str, tuple[Path, ...]]]:
@@ -143,12 +162,19 @@ class _Simulator:
     """The chosen engine with its settings; the real programs are looked for once."""
 
     def __init__(
-        self, name: EngineName, semantics: Semantics, stride_rule: StrideRule, timeout: float, keep: Path | None
+        self,
+        name: EngineName,
+        semantics: Semantics,
+        stride_rule: StrideRule,
+        timeout: float,
+        keep: Path | None,
+        questions: Questions,
     ) -> None:
         self._name = name
         self._semantics = semantics
         self._stride_rule = stride_rule
         self._timeout = timeout
+        self._questions = questions
         self._engine = self._found(keep)
 
     def run(self, name: str, files: Sequence[Path]) -> _Outcome:
@@ -163,7 +189,7 @@ class _Simulator:
             semantics="compat" if self._semantics is Semantics.COMPAT else "clean",
             stride_rule="current" if self._stride_rule is StrideRule.CURRENT else "pre_a12fff5",
         )
-        return _Outcome(name, case, result)
+        return _Outcome(name, case, result, findings(case, self._questions) if result.legal else None)
 
     def _found(self, keep: Path | None) -> Engine:
         if self._name is EngineName.TIMELOOP:
@@ -213,6 +239,12 @@ def _report(outcomes: Sequence[_Outcome]) -> None:
             console.print(_levels_table(outcome))
     else:
         console.print(_cases_table(outcomes))
+    for outcome in outcomes:
+        for number, table in enumerate(outcome.further.tables()):
+            console.print()
+            if len(outcomes) > 1 and number == 0:
+                console.print(outcome.name, markup=False, highlight=False)
+            console.print(table)
     for outcome in outcomes:
         for warning in outcome.warnings:
             typer.echo(f"codesign: warning: {outcome.name}: {warning}", err=True)

@@ -102,3 +102,74 @@ def test_refused(tmp_path, capsys, density, options, message):
     code, _ = simulate(tmp_path, density, *options)
     assert code == 2
     assert message in capsys.readouterr().err
+
+
+ROWS = ARCHITECTURE.replace(
+    "  - !Component\n    name: spad",
+    "  - !Container\n    name: row\n    spatial: {meshX: 2}\n  - !Component\n    name: spad",
+)
+"""Two rows side by side."""
+ROW_CASE = CASE.replace(
+    "- {target: spad",
+    "- {target: row, type: spatial, factors: [M=2, K=1, N=1], permutation: [M, K, N]}\n- {target: spad",
+).replace("factors: [M=4, K=1, N=1]", "factors: [M=2, K=1, N=1]")
+REAL = "{distribution: actual_data, file: mask.npy, sample_axis: true}"
+
+
+def rows(folder, density: str, *options: str):
+    """Four rows of the result, two at a time; the first and third are wanted as a whole, the others not at all."""
+    (folder / "case").mkdir()
+    (folder / "case" / "arch.yaml").write_text(ROWS, encoding="utf-8")
+    (folder / "case" / "case.yaml").write_text(ROW_CASE.replace("DENSITY", density), encoding="utf-8")
+    mask = np.zeros((1, 4, 3), bool)
+    mask[0, [0, 2]] = True
+    np.save(folder / "case" / "mask.npy", mask)
+    code = run(["simulate", str(folder / "case"), "--json", str(folder / "out.json"), *options])
+    return code, json.loads((folder / "out.json").read_text())[0]["result"] if code == 0 else None
+
+
+def test_waterfall_and_realised_latency_of_a_case(tmp_path, capsys):
+    code, result = rows(tmp_path, REAL, "--waterfall", "--realised", "--reorder-channels")
+    assert code == 0
+    assert result["cycles"] == 6
+    realised = result["realised"]
+    assert realised["expected_cycles"] == [6.0]
+    # Rows 0 and 1 are side by side, then rows 2 and 3: a full and an empty one each time.
+    assert realised["realised_cycles"] == [12]
+    assert realised["imbalance"] == 2.0
+    assert realised["instances"] == 2
+    assert realised["reordered"] == {
+        "dimension": "M", "expected_cycles": [6.0], "realised_cycles": [6], "instances": 2, "steps": 2,
+        "waits_for": ["Z"], "imbalance": 1.0,
+    }  # fmt: skip
+    fall = result["waterfall"]
+    assert fall["stages"]["theoretical MACs removed"] == fall["stages"]["MACs skipped"] == 0.5
+    assert fall["stages"]["cycles saved"] == 0.0
+    assert fall["lost_cycles"]["imbalance"] == 6.0
+    assert fall["not_modelled"] == ["predictor"]
+    shown = capsys.readouterr()
+    assert "every step waits" in shown.out
+    assert "re-ordered along M" in shown.out
+    assert "imbalance 50.0%" in shown.out
+    assert "not modelled: predictor" in shown.out
+    assert "storing and reading the mask over Z (12 bits a sample)" in shown.err
+
+
+def test_nothing_more_is_said_unasked(tmp_path):
+    _, result = rows(tmp_path, REAL)
+    assert not {"waterfall", "realised"} & result.keys()
+
+
+@pytest.mark.parametrize(
+    ("density", "options", "message"),
+    [
+        ("0.5", ("--realised",), "needs the actual data"),
+        (REAL, ("--reorder-channels",), "add --realised"),
+        (REAL, ("--waterfall", "--semantics", "compat"), "clean semantics (got --engine embedded --semantics compat)"),
+        (REAL, ("--realised", "--engine", "timeloop"), "embedded engine"),
+    ],
+)
+def test_questions_that_have_no_answer(tmp_path, capsys, density, options, message):
+    code, _ = rows(tmp_path, density, *options)
+    assert code == 2
+    assert message in " ".join(capsys.readouterr().err.split())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,17 @@ class RealisedLatency:
     instances: int
     steps: int
     waits_for: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain data, with the imbalance."""
+        return {
+            "expected_cycles": list(self.expected_cycles),
+            "realised_cycles": list(self.realised_cycles),
+            "instances": self.instances,
+            "steps": self.steps,
+            "waits_for": list(self.waits_for),
+            "imbalance": self.imbalance,
+        }
 
     @property
     def imbalance(self) -> float:
