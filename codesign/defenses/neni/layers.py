@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from codesign.defenses.neni import controls
 from codesign.defenses.neni.gradients import GRADIENT_MODES, GradientMode, GradientSettings, combine
+from codesign.defenses.neni.inference import can_fuse, fused_output
 from codesign.defenses.neni.projection import scale_of
 from codesign.defenses.neni.quantization import quantize_rows, sample_codes, sample_scales
 from codesign.defenses.neni.selection import Selector
@@ -148,7 +149,7 @@ class DefendedLayer(nn.Module, ABC):
 
         Some samples at a time: the projected input is far larger than the output, and stays in the cache this way.
         """
-        weight, step = self._rounded_weight(), self.chunk(x)
+        weight, step = self.rounded_weight(), self.chunk(x)
         if torch.compiler.is_compiling() or len(x) <= step:
             return self._approximate(x, weight)
         return torch.cat([self._approximate(part, weight) for part in torch.split(x, step)])
@@ -161,7 +162,8 @@ class DefendedLayer(nn.Module, ABC):
     def _rounds_straight_through(self) -> bool:
         return self.plan.straight_through or self.gradient.mode != "as_coded"
 
-    def _rounded_weight(self) -> Tensor:
+    def rounded_weight(self) -> Tensor:
+        """W~ as it is multiplied with."""
         if self.plan.precision == "none":
             return self.approximation
         passes = self._rounds_straight_through()
@@ -188,6 +190,11 @@ class DefendedLayer(nn.Module, ABC):
             return exact
         if self.plan.control == "uniform":
             return controls.uniform(exact, self.per_channel(self.noise_std))
+        if can_fuse(self, x):
+            done = fused_output(self, x, exact, overwrite=self.observer is None)
+            if done is not None:
+                return done
+            exact = self.exact(x)
         approximate = self.approximate(x)
         if self.plan.control == "approximation":
             return approximate

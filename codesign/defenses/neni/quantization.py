@@ -46,7 +46,7 @@ def quantize_rows(weight: Tensor, scales: Tensor, bits: int, *, straight_through
     """``weight`` on the grid of its row's scale; ``scales`` broadcast against it."""
     limit = largest_code(bits)
     rounded = (weight / scales).round().clamp(-limit, limit) * scales
-    return weight + (rounded - weight).detach() if straight_through else rounded
+    return _passed_on(rounded, weight) if straight_through else rounded
 
 
 def sample_scales(values: Tensor, bits: int) -> Tensor:
@@ -68,4 +68,9 @@ def sample_codes(values: Tensor, scales: Tensor, *, straight_through: bool, over
     if not values.requires_grad:
         return (values.mul_(1 / scales) if overwrite else values * (1 / scales)).round_()
     scaled = values * (1 / scales)
-    return scaled + (scaled.round() - scaled).detach() if straight_through else scaled.round()
+    return _passed_on(scaled.round(), scaled) if straight_through else scaled.round()
+
+
+def _passed_on(rounded: Tensor, value: Tensor) -> Tensor:
+    """``rounded``, exactly, with the gradient of ``value``."""
+    return rounded.detach() + (value - value.detach())

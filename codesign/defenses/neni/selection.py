@@ -46,8 +46,8 @@ class TopK:
         channels = scores.shape[axis]
         if self.kept >= channels:
             return torch.ones_like(scores, dtype=torch.bool)
-        (last,) = _descending(scores, axis, (self.kept - 1,))
-        return _largest(scores, last, self.kept, axis)
+        last, following = _descending(scores, axis, (self.kept - 1, self.kept))
+        return _largest(scores, last, following, self.kept, axis)
 
     def threshold(self, scores: Tensor, axis: int) -> Tensor:
         """See ``Selector``; minus infinity where every neuron is essential."""
@@ -117,12 +117,11 @@ def _descending(scores: Tensor, axis: int, ranks: tuple[int, ...]) -> list[Tenso
     return [plane.unsqueeze(axis) for plane in reversed(found)]
 
 
-def _largest(scores: Tensor, last: Tensor, kept: int, axis: int) -> Tensor:
-    """The ``kept`` largest, given the smallest of them; of equal ones the first."""
-    if not torch.compiler.is_compiling():
-        mask = scores >= last
-        if int(mask.sum()) == kept * (scores.numel() // scores.shape[axis]):
-            return mask
+def _largest(scores: Tensor, last: Tensor, following: Tensor, kept: int, axis: int) -> Tensor:
+    """The ``kept`` largest, given the smallest of them and the one below it; of equal ones the first."""
+    # Not above it, rather than equal: a NaN, too, goes the long way.
+    if not torch.compiler.is_compiling() and bool((last > following).all()):
+        return scores >= last
     above, equal = scores > last, scores == last
     places = kept - above.sum(dim=axis, keepdim=True)
     return above | (equal & (equal.cumsum(dim=axis) <= places))
