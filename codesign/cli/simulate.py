@@ -184,6 +184,10 @@ class _Simulator:
         case = load_case(files, name=name)
         if case.energy is None:
             case = replace(case, energy=self._table(case, tuple(files)))
+        if self._semantics is Semantics.CLEAN and self._name is EngineName.EMBEDDED:
+            from codesign.accelerator.model.rank_check import check_ranks
+
+            check_ranks(case.architecture, case.problem, case.mapping, case.sparse)
         result = self._engine(
             case,
             semantics="compat" if self._semantics is Semantics.COMPAT else "clean",

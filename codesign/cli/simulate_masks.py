@@ -139,6 +139,6 @@ def _realised_table(found: RealisedLatency, reordered: tuple[str, RealisedLatenc
         rows.append((f"realised, channels re-ordered along {reordered[0]}", reordered[1]))
     for name, latency in rows:
         table.add_row(name, f"{sum(latency.realised_cycles) / count:,.1f}", f"x {latency.imbalance:.3f}")
-    steps = f"{count} samples, {found.instances} instances, {found.steps} steps"
+    steps = f"samples: {count}   instances: {found.instances}   steps: {found.steps}"
     table.caption, table.caption_justify = steps, "left"
     return table

@@ -23,6 +23,7 @@ from codesign.accelerator.model.survival import Survival
 from codesign.accelerator.model.traffic import StrideRule
 from codesign.accelerator.model.visits import operations
 from codesign.accelerator.result import ComputeStats, DataspaceStats, Infeasible, LevelStats, Result
+from codesign.accelerator.spec.actual_data import ActualData
 from codesign.accelerator.spec.architecture import Architecture
 from codesign.accelerator.spec.energy_table import EnergyTable
 from codesign.accelerator.spec.mapping import Mapping
@@ -164,6 +165,7 @@ def _dense(
     sparse: SparseOptimizations,
     stride_rule: StrideRule,
 ) -> _Dense | Infeasible:
+    _check_masks(problem)
     nest = build_nest(architecture, problem, mapping)
     infeasible = check_compute(nest, architecture, problem)
     if infeasible is None and not sparse:
@@ -173,6 +175,14 @@ def _dense(
     hops = networks_cost(architecture, energy)
     accesses = dense_accesses(nest, problem, mapping, stride_rule, hops=hops)
     return _Dense(architecture, problem, nest, accesses, dense_computes(nest, operations(nest)))
+
+
+def _check_masks(problem: Problem) -> None:
+    """A mask that does not fit its tensor is an error even where nothing looks at it."""
+    for dataspace, density in zip(problem.dataspaces, problem.densities, strict=True):
+        if isinstance(density, ActualData):
+            box = dataspace.tile([0] * len(problem.bounds), [bound - 1 for bound in problem.bounds])
+            density.check_fit(dataspace.name, [high - low for low, high in box])
 
 
 def _checked(dense: _Dense, outcome: SparseOutcome, prices: Prices) -> Result | Infeasible:

@@ -26,6 +26,7 @@ from codesign.accelerator.model.sparse import metadata_words
 from codesign.accelerator.model.sparse_check import check_sparse
 from codesign.accelerator.model.sparse_pass import SparseOutcome, find_layouts
 from codesign.accelerator.model.survival import Survival
+from codesign.accelerator.model.unused_ranks import unused_ranks
 from codesign.accelerator.result import Infeasible
 from codesign.accelerator.spec.architecture import Architecture
 from codesign.accelerator.spec.density import ActualData, StructuredNM, Vectors
@@ -123,7 +124,12 @@ def run_masked(
         for level, row in enumerate(accesses)
     )
     computes = masked_computes(dense, plan.unit, plan.kept_away, setting.survival)
-    outcome = SparseOutcome(activities, computes, _unpriced(plan, problem))
+    unused = [
+        str(ranks)
+        for index, layouts in enumerate(plan.layouts)
+        for ranks in unused_ranks(index, architecture, problem, sparse, layouts)
+    ]
+    outcome = SparseOutcome(activities, computes, (*unused, *_unpriced(plan, problem)))
     return MaskedOutcome(outcome, setting.survival, plan.kept_away, plan.unit)
 
 

@@ -18,6 +18,7 @@ from codesign.accelerator.model.occupancy import TileSparsity, tile_sparsity
 from codesign.accelerator.model.saf import CompleteLoop, Setting, complete_loops, find_savings
 from codesign.accelerator.model.sparse import Column, combine, metadata_words
 from codesign.accelerator.model.sparse_check import check_sparse
+from codesign.accelerator.model.unused_ranks import unused_ranks
 from codesign.accelerator.result import Infeasible
 from codesign.accelerator.spec.architecture import Architecture
 from codesign.accelerator.spec.mapping import Mapping
@@ -87,7 +88,13 @@ def run_sparse(
     computes = _computes(problem, dense, sparse, models, tiles, columns, architecture)
     if not compat:  # in the real program the cycles of computes whose operand is gated vanish
         computes = replace(computes, idle=computes.kept_away_by_gating)
-    return SparseOutcome(activities, computes, tuple(chain.from_iterable(c.warnings for c in columns)))
+    warnings = [*chain.from_iterable(column.warnings for column in columns)]
+    if not compat:
+        layouts = [{level: tile.layout for level, tile in found.items()} for found in tiles]
+        warnings += [
+            str(r) for i, own in enumerate(layouts) for r in unused_ranks(i, architecture, problem, sparse, own)
+        ]
+    return SparseOutcome(activities, computes, tuple(warnings))
 
 
 def _tiles(

@@ -136,6 +136,8 @@ class ActualData:
         found = [1] * len(extents)
         for size, rank in zip(self.shape, self.ranks, strict=True):
             found[rank] = size
+        if any(-low > size or -high > size for size, (low, high) in zip(found, padding, strict=True)):
+            raise self._unfit(name, extents, f"of which padding {[list(pair) for pair in padding]} leaves out more")
         padded = [low + size + high for size, (low, high) in zip(found, padding, strict=True)]
         if padded != list(extents):
             raise self._unfit(name, extents, f"padded {padded}" if self.padding else f"along the ranks {found}")

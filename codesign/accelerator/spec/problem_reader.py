@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from codesign.accelerator.spec.density import DENSE, ActualData, Banded, Density, FixedStructured, Hypergeometric
+from codesign.accelerator.spec.density import DENSE, Banded, Density, FixedStructured, Hypergeometric
+from codesign.accelerator.spec.density_check import check_density
 from codesign.accelerator.spec.document import check_version
 from codesign.accelerator.spec.expressions import evaluate
 from codesign.accelerator.spec.glossary import keys
 from codesign.accelerator.spec.mask_reader import read_actual_data, read_structured_nm, read_vectors
 from codesign.accelerator.spec.nodes import Node
 from codesign.accelerator.spec.problem import Dataspace, Problem, Term
-from codesign.errors import InputError, did_you_mean
+from codesign.errors import did_you_mean
 
 __all__ = ["LARGEST_BOUND", "read_problem"]
 
@@ -171,7 +172,7 @@ def _densities(
     entries = instance.mapping("instance")
     common = entries.get("commonDensity")
     if common is not None and common.value is not None:
-        return tuple(_density(common, dataspace, dimensions) for dataspace in dataspaces)
+        return tuple(_fitting(common, dataspace, dimensions, bounds) for dataspace in dataspaces)
     table = entries.get("densities")
     if table is None:
         return (DENSE,) * len(dataspaces)
@@ -180,17 +181,16 @@ def _densities(
     for name, node in given.items():
         if name not in names:
             raise node.error("a density must be of a data space", got=name, fix=did_you_mean(name, names))
-    found: list[Density] = []
-    for dataspace in dataspaces:
-        density = _density(given[dataspace.name], dataspace, dimensions) if dataspace.name in given else DENSE
-        if isinstance(density, ActualData):
-            box = dataspace.tile([0] * len(bounds), [bound - 1 for bound in bounds])
-            try:
-                density.check_fit(dataspace.name, [high - low for low, high in box])
-            except InputError as error:
-                raise given[dataspace.name].error(error.rule, got=error.got, fix=error.fix) from error
-        found.append(density)
-    return tuple(found)
+    return tuple(
+        _fitting(given[dataspace.name], dataspace, dimensions, bounds) if dataspace.name in given else DENSE
+        for dataspace in dataspaces
+    )
+
+
+def _fitting(node: Node, dataspace: Dataspace, dimensions: Sequence[str], bounds: Sequence[int]) -> Density:
+    density = _density(node, dataspace, dimensions)
+    check_density(density, node, dataspace, bounds)
+    return density
 
 
 def _density(node: Node, dataspace: Dataspace, dimensions: Sequence[str]) -> Density:
