@@ -44,7 +44,8 @@ def test_densities(tmp_path: Path) -> None:
         "densities: {Weights: 0.25, Inputs: {distribution: hypergeometric, density: 0.5},"
         " Outputs: {distribution: banded, density: 1.0, band_width: 2}}"
     )
-    loaded = problem(tmp_path, PROBLEM.replace("stride: 2", f"stride: 2, {table}"))
+    square = PROBLEM.replace("M: 8, P: 6", "M: 6, P: 6")
+    loaded = problem(tmp_path, square.replace("stride: 2", f"stride: 2, {table}"))
     assert loaded.densities == (FixedStructured(0.25), Hypergeometric(0.5), Banded(2))
     common = problem(tmp_path, PROBLEM.replace("stride: 2", "stride: 2, commonDensity: 0.5"))
     assert common.densities == (FixedStructured(0.5),) * 3

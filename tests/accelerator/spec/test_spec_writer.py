@@ -24,8 +24,9 @@ SHARED = Path(__file__).parents[3] / ".." / "shared" / "reference" / "arch"
 names = st.text(st.characters(codec="utf-8", exclude_characters="*"), min_size=1, max_size=12)
 shares = st.floats(0, 1, allow_nan=False)
 densities: st.SearchStrategy[Density] = st.one_of(
-    st.just(DENSE), shares.map(FixedStructured), shares.map(Hypergeometric), st.integers(0, 9).map(Banded)
+    st.just(DENSE), shares.map(FixedStructured), shares.map(Hypergeometric)
 )
+bands: st.SearchStrategy[Density] = st.integers(0, 9).map(Banded)
 
 
 @st.composite
@@ -36,12 +37,18 @@ def problems(draw: st.DrawFn) -> Problem:
     spaces = draw(
         st.lists(st.builds(Dataspace, names, ranks, st.booleans()), min_size=1, max_size=4, unique_by=lambda d: d.name)
     )
+    bounds = tuple(draw(st.integers(1, 10**6)) for _ in dimensions)
+
+    def square(space: Dataspace) -> bool:
+        extents = [high - low for low, high in space.tile([0] * len(bounds), [bound - 1 for bound in bounds])]
+        return len(extents) == 2 and extents[0] == extents[1]
+
     return Problem(
         name=draw(names),
         dimensions=tuple(dimensions),
-        bounds=tuple(draw(st.integers(1, 10**6)) for _ in dimensions),
+        bounds=bounds,
         dataspaces=tuple(spaces),
-        densities=tuple(draw(densities) for _ in spaces),
+        densities=tuple(draw(densities | bands if square(space) else densities) for space in spaces),
     )
 
 
