@@ -147,14 +147,17 @@ def defended_subject(
     label = defended_label(choice, defense)
     check_fit(base.loaded, calibration, label)
     generator = torch.Generator().manual_seed(config.seed)
-    model = defend(
-        base.loaded.module,
-        base.traced,
-        torch.from_numpy(calibration.images),
-        defense.settings(),
-        generator,
-        progress=lambda stage, done, total: progress(f"{label}: {stage}", done, total),
-    )
+    # Random controls draw from torch's default generator, here too while their noise is measured.
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = defend(
+            base.loaded.module,
+            base.traced,
+            torch.from_numpy(calibration.images),
+            defense.settings(),
+            generator,
+            progress=lambda stage, done, total: progress(f"{label}: {stage}", done, total),
+        )
     source = {"images": len(calibration), "name": calibration.name, **calibration.source}
     loaded = replace(
         base.loaded,
