@@ -161,7 +161,7 @@ def test_tables_compare_with_the_base_on_the_same_architecture(record: Record, f
     variants = {(row.architecture, row.variant) for row in quarter.rows}
     assert ("vector_pe_edge", ARRAY) in variants
     assert ("dual_module", DUAL) in variants
-    energies = {(entry.architecture, entry.input_kind): entry.totals.energy_uJ for entry in base.hardware}
+    energies = {(entry.architecture, str(entry.input_kind)): entry.totals.energy_uJ for entry in base.hardware}
     for row in quarter.rows:
         assert row.energy_ratio == row.energy_uJ / energies[row.architecture, row.input_kind]
     assert [fact["n"] for fact in layer_facts(quarter.defense)] == [16, 16]
