@@ -9,8 +9,21 @@ from codesign.evaluation.threats import threat_notes
 __all__ = ["notes"]
 
 
-def notes(config: EvaluateConfig, images: ImageSet) -> tuple[str, ...]:
-    """What holds for the numbers of this run."""
+_DEFENSE_NOTES = (
+    "A defended model is attacked once in every gradient mode, and with images made on its undefended base; an image "
+    "counts as robust if it stands all of them. Its base is attacked as asked.",
+    "On an ordinary array a defended layer is three products one after the other, the exact one in full; the arithmetic "
+    "of rounding and selection is not modelled there. On a dual-module design projection, approximate product, selection "
+    "and the exact product of essential neurons overlap; sizes of that design are its own choice, not published ones.",
+)
+
+
+def notes(config: EvaluateConfig, images: ImageSet, *, defended: bool) -> tuple[str, ...]:
+    """What holds for the numbers of this run.
+
+    Args:
+        defended: whether a model has a defence around it.
+    """
     fused = (
         "Batch norms and activations are fused into the layer before them; "
         if config.fusion == "fused"
@@ -34,6 +47,7 @@ def notes(config: EvaluateConfig, images: ImageSet) -> tuple[str, ...]:
         "The mappings come from a search with a small fixed budget; `codesign map` may find better ones.",
         f"{fused}other operators without multiply-accumulates are charged their words at the outermost level; "
         "their latency is not modelled.",
+        *(_DEFENSE_NOTES if defended else ()),
         *_engine_notes(config),
         "Not modelled: control, clock tree, on-chip network energy (unless the architecture file gives it), DRAM "
         "background power" + (", imbalance between instances." if config.density == "expected" else "."),

@@ -53,7 +53,9 @@ def run_evaluation(config: EvaluateConfig, out: Path, *, force: bool, progress: 
                     else accelerator.record()
                     for accelerator in inputs.accelerators
                 ),
-                notes=notes(config, inputs.images),
+                notes=notes(
+                    config, inputs.images, defended=any(subject.defended is not None for subject in inputs.subjects)
+                ),
                 comparisons=compare_models(models),
                 data={
                     "name": inputs.images.name,
