@@ -95,13 +95,14 @@ class FilterGraph:
 
     def _described(self, name: str, width: int) -> FilterGroup:
         layers: list[str] = []
-        consumed = False
+        consumed = attended = False
         obstacle: str | None = None
         everything = list(range(width))
         for module, makes, indices in self._members(name, everything):
             where = self._names.get(module)
             if where is None:
                 continue
+            attended = attended or self._in_attention(where)
             if not makes:
                 consumed = True
                 continue
@@ -111,7 +112,15 @@ class FilterGraph:
                     obstacle = f"its channels are padded, sliced or reordered before they meet those of {where}"
         if not consumed:
             obstacle = "its channels are outputs of the network"
+        if attended:
+            obstacle = "its channels go into or come out of attention, whose heads are not pruned"
         return FilterGroup(name, tuple(dict.fromkeys(layers)), width, obstacle)
+
+    def _in_attention(self, path: str) -> bool:
+        """Whether a module is attention or a part of it, going by the names of its class and of those around it."""
+        parts = path.split(".")
+        above = (self._modules[".".join(parts[:n])] for n in range(1, len(parts) + 1))
+        return any("attention" in type(module).__name__.lower() for module in above)
 
     def norm_behind(self, name: str) -> str | None:
         """The batch norm that a layer's outputs go to directly, if there is one."""

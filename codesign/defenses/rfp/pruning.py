@@ -24,6 +24,7 @@ __all__ = ["LayerChange", "Pruned", "prune"]
 
 _RANDOM = 5
 _COMPARED_IMAGES = 16
+_NAMED = 3
 # In float64 the two networks differ by rounding only; anything above it means that a zeroed filter still speaks.
 _EXACT = 1e-8
 
@@ -159,9 +160,10 @@ class _Work:
         if not chosen:
             raise InputError(
                 "there must be a layer whose filters can be removed",
-                got="; ".join(f"{name}: {reason}" for name, reason in left_out.items()),
+                got=_by_reason(left_out),
                 key="--exclude",
-                fix="exclude fewer layers, or prune summed channels too with --coupled",
+                fix="exclude fewer layers, prune summed channels too with --coupled, or single weights with "
+                "--granularity weights",
             )
         check_patterns(self.config.layer_ratios, [group.name for group in chosen], "--layer-ratio")
         return chosen, left_out
@@ -223,6 +225,17 @@ class _Work:
         scores = criterion(evidence)
         _check_scores(scores, evidence, one_a_filter=self.config.granularity == "filters")
         return scores
+
+
+def _by_reason(left_out: Mapping[str, str]) -> str:
+    """Every reason once, with the first layers that it holds for."""
+    layers: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        layers.setdefault(reason, []).append(name)
+    return "; ".join(
+        f"{', '.join(names[:_NAMED])}{f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''}: {reason}"
+        for reason, names in layers.items()
+    )
 
 
 def _network(module: nn.Module) -> nn.Module:

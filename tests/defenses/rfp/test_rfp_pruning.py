@@ -209,6 +209,48 @@ class Shifted(Plain):
         return self.fc(torch.flatten(torch.relu(self.conv2(x)), 1))
 
 
+class Grouped(nn.Module):
+    """The second convolution has two groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(SHAPE[0], 8, 3)
+        self.conv2 = nn.Conv2d(8, 8, 3, groups=2)
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(torch.relu(self.conv2(torch.relu(self.conv1(x)))).mean((2, 3)))
+
+
+class Attending(nn.Module):
+    """A convolution whose channels are the embedding of attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(SHAPE[0], 8, 4, 4)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x).flatten(2).transpose(1, 2)
+        return self.fc((x + self.attention(x, x, x, need_weights=False)[0]).mean(1))
+
+
+class Padded(nn.Module):
+    """A shortcut whose channels are padded with zeros (He et al. 2016, option A)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(SHAPE[0], 4, 3, padding=1)
+        self.conv2 = nn.Conv2d(4, 8, 3, padding=1)
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.conv1(x))
+        x = self.conv2(x) + torch.nn.functional.pad(x, (0, 0, 0, 0, 2, 2))
+        return self.fc(x.mean((2, 3)))
+
+
 class Sized(Plain):
     """A forward pass that names a number of channels."""
 
@@ -226,6 +268,9 @@ class Sized(Plain):
         (Plain, {"exclude": ["*"]}, "excluded by name"),
         (Plain, {"layer_ratios": {"fc": 0.5}}, "--layer-ratio"),
         (nn.Flatten, {}, "only a network with convolutions"),
+        (Grouped, {"exclude": ["conv1"]}, r"conv2: a grouped convolution \(2 groups\)"),
+        (Attending, {}, "go into or come out of attention.*--granularity weights"),
+        (Padded, {}, "padded, sliced or reordered"),
     ],
 )
 def test_networks_and_names_that_do_not_fit(kind: type[nn.Module], values: dict[str, object], message: str) -> None:
