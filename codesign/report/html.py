@@ -127,8 +127,17 @@ def _environment() -> Environment:
     environment.filters.update(
         accuracy=accuracy_text, count=count_text, percent=percent_text, significant=significant, cell=_cell, json=_json
     )
-    environment.globals.update(loose_table=loose_table, layer_rows=_layer_rows)
+    environment.globals.update(loose_table=loose_table, layer_rows=_layer_rows, sanity_rows=_sanity_rows)
     return environment
+
+
+def _sanity_rows(model: ModelRecord) -> list[dict[str, Any]]:
+    """The checks with the number of their attack in the table above, whose whole configuration stands there."""
+    numbers = {attack.name: f"attack {index}" for index, attack in enumerate(model.robustness.attacks, start=1)}
+    return [
+        {key: numbers.get(value, value) if key == "attack" else value for key, value in row.items()}
+        for row in model.robustness.sanity
+    ]
 
 
 def _layer_rows(model: ModelRecord, layers: Sequence[LayerHardware]) -> list[tuple[LayerRecord, LayerHardware]]:
