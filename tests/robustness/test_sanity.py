@@ -105,6 +105,29 @@ def test_too_few_images_are_not_called_a_pass(network: nn.Sequential, bars: Imag
     assert check_per_image(runner_for(network, bars), count).state == "not_checked"
 
 
+def test_steps_of_rounding_are_no_dependence_on_the_batch(bars: ImageSet) -> None:
+    """Whole steps where float32 tells a batch of one from a larger one; in float64 both take the same step."""
+
+    class Steps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            means = images.mean(dim=(1, 2, 3)) * self.scale
+            noise = 1e-7 * (len(images) - 1) if images.dtype == torch.float32 else 0.0
+            return torch.stack([(means + noise > means).to(images.dtype), means], dim=1)
+
+    class Centred(Steps):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images - images.mean())
+
+    steps = check_per_image(runner_for(Steps().eval(), bars), 8)
+    assert steps.state == "passed"
+    assert "in float64" in steps.detail
+    assert check_per_image(runner_for(Centred().eval(), bars), 8).state == "failed"
+
+
 def test_one_image_is_enough_for_other_radii(network: nn.Sequential, bars: ImageSet) -> None:
     checks = checked(runner_for(network, bars), PGD(eps=0.05, steps=5), count=1)
     assert {check.state for check in checks.values()} == {"passed"}
