@@ -25,7 +25,7 @@ from codesign.accelerator.spec.mapping import Mapping
 from codesign.accelerator.spec.problem import Problem
 from codesign.accelerator.spec.sparse import SparseOptimizations
 
-__all__ = ["Waterfall", "waterfall"]
+__all__ = ["Waterfall", "masks_known", "waterfall"]
 
 _METADATA_COSTS = ("metadata", "compression_count")
 
@@ -101,7 +101,7 @@ def waterfall(
     assert isinstance(dense, Result)
     assert isinstance(run, Result)
     assert isinstance(free, Result)
-    if realised is None and _known(problem, sparse):
+    if realised is None and masks_known(problem, sparse):
         latency = realised_latency(architecture, problem, mapping, energy, sparse, synchronised_at=synchronised_at)
         if isinstance(latency, Infeasible):
             return latency
@@ -150,8 +150,8 @@ def _joined(
     )
 
 
-def _known(problem: Problem, sparse: SparseOptimizations) -> bool:
-    """Whether all zeros that matter are known bit by bit."""
+def masks_known(problem: Problem, sparse: SparseOptimizations) -> bool:
+    """Whether all zeros that matter are known bit by bit, so that realised latency is."""
     real = any(isinstance(density, ActualData) for density in problem.densities)
     sure = all(isinstance(density, ActualData) or density == DENSE for density in problem.densities)
     return real and sure and needs_masks(problem, sparse)
@@ -169,7 +169,10 @@ def _effectual(
 
 def _masks_outputs(problem: Problem, sparse: SparseOptimizations) -> bool:
     """Whether something waits for a mask over the outputs, which a predictor has to make."""
-    written = [dataspace.name for dataspace in problem.dataspaces if dataspace.read_write]
+    spaces = zip(problem.dataspaces, problem.densities, strict=True)
+    written = [dataspace.name for dataspace, density in spaces if dataspace.read_write and density != DENSE]
+    if not written:
+        return False
     options = [option for level in sparse.levels for action in level.actions for option in action.options]
     return any(entry.on == "outputs" for entry in sparse.compute) or any(
         name in written for option in options for name in option.condition_on

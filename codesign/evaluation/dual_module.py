@@ -48,6 +48,7 @@ class DualLayer:
         latency_cycles: see the module.
         bound_by: the stage or memory that bounds.
         energy_pJ: of every part; their sum is the layer's.
+        executor_energy_pJ: of the part "executor", by the executor's components.
         exact_macs, executed_macs: of the executor, dense and done.
         approximate_macs, additions, comparisons: of the speculator.
         share: essential share of the neurons.
@@ -61,6 +62,7 @@ class DualLayer:
     latency_cycles: int
     bound_by: str
     energy_pJ: dict[str, float]
+    executor_energy_pJ: dict[str, float]
     exact_macs: int
     executed_macs: int
     approximate_macs: int
@@ -168,6 +170,7 @@ class DualModule:
             latency_cycles=bounds[bound],
             bound_by=bound,
             energy_pJ=self._energies(workload, tiles, first, second, exact),
+            executor_energy_pJ=self._executor_energies(exact),
             exact_macs=exact.computes.algorithmic,
             executed_macs=exact.computes.actual,
             approximate_macs=workload.approximate.macs,
@@ -191,6 +194,10 @@ class DualModule:
             if isinstance(answer, Infeasible):
                 raise InfeasibleLayerError(workload.layer.name, half.name, answer)
         raise AssertionError("unreachable: one of the two has no mapping")
+
+    def executor_mapping(self, workload: DualWorkload) -> Mapping | Infeasible:
+        """What the exact product of a defended layer runs with."""
+        return self._mapping(self.executor, workload.exact)
 
     def _mapping(self, accelerator: Accelerator, workload: Problem) -> Mapping | Infeasible:
         dense = Problem(workload.name, workload.dimensions, workload.bounds, workload.dataspaces)
@@ -278,6 +285,10 @@ class DualModule:
             "merging": self._merged_rows(workload) * shared["read"],
             "parameters": self._parameter_words(workload) / self._dram.block_size * dram["read"],
         }
+
+    def _executor_energies(self, exact: Result) -> dict[str, float]:
+        levels = {name: level.energy_pJ + level.network_pJ for name, level in exact.levels.items()}
+        return levels | {self.executor.design.architecture.compute.name: exact.computes.energy_pJ}
 
     def _comparator(self) -> _Comparator:
         """A comparator of the approximate sums in the executor's technology."""

@@ -15,6 +15,7 @@ from codesign.defenses.neni.settings import BITS
 from codesign.errors import InputError
 from codesign.evaluation.accelerators import Accelerator
 from codesign.evaluation.dual_module import DualLayer, DualModule, load_dual_module
+from codesign.evaluation.dual_waterfall import dual_waterfall
 from codesign.evaluation.hardware import LayerDensities, MappedLayer, joined, simulate_model
 from codesign.evaluation.image_costs import ImageCosts, image_costs, masked_workload, total_costs
 from codesign.evaluation.record import AccuracyRecord, ArchitectureRecord, HardwareRecord, InputKind, LayerHardware
@@ -78,6 +79,7 @@ def simulate_dual(
     accuracy: AccuracyRecord,
     fusion: Fusion,
     mapping_file: Callable[[str], str],
+    actual: bool = False,
 ) -> HardwareRecord:
     """Energy, cycles and executed work of one sample, on average over the recorded images.
 
@@ -86,6 +88,7 @@ def simulate_dual(
         masks: operand ``outputs`` of every defended layer, and its inputs.
         densities: of the layers left exact.
         mapping_file: as of ``simulate_model``; a defended layer has none.
+        actual: simulate the recorded masks of the layers left exact too, not their densities.
 
     Raises:
         InfeasibleLayerError: a part has no legal mapping.
@@ -101,6 +104,7 @@ def simulate_dual(
         accuracy=accuracy,
         fusion=fusion,
         mapping_file=mapping_file,
+        masks=masks if actual else None,
     )
     rows = {row.layer: row for row in exact.layers}
     selection_mm2 = 0.0
@@ -112,8 +116,7 @@ def simulate_dual(
     ordered = [rows[layer.name] for layer in base.layers]
     whole = joined(executor, ordered, moved, input_kind, accuracy, exact.warnings)
     area_mm2 = sum(design.area_mm2.values()) + selection_mm2
-    # A waterfall of the layers left exact would pass for that of the network.
-    return replace(whole, totals=replace(whole.totals, area_mm2=area_mm2), waterfall=None)
+    return replace(whole, totals=replace(whole.totals, area_mm2=area_mm2))
 
 
 def dual_costs(
@@ -178,9 +181,16 @@ def _selection(settings: NeniSettings, report: DefendedLayerReport) -> Selection
     return Selection("top_k", kept_of(report.share, report.outputs))
 
 
+def _by_component(found: DualLayer) -> dict[str, float]:
+    """The executor's part with the components of layers left exact, the method's other parts by their names."""
+    parts = {f"NENI: {part}": pJ for part, pJ in found.energy_pJ.items() if part != "executor"}
+    return {name: pJ / 1e6 for name, pJ in (found.executor_energy_pJ | parts).items()}
+
+
 def _row(design: DualModule, work: DualWorkload, report: DefendedLayerReport) -> LayerHardware:
     """Additions of the projection count as multiply-accumulates of a third of its entries: zeros are skipped."""
     found: DualLayer = design.simulate(work)
+    waterfall, realised = dual_waterfall(design, work, found)
     dense_additions = work.positions * report.groups * report.dimension * report.inputs
     # k as the method has it; what hardware adds to fill its lanes is in cycles and energy.
     approximate = work.positions * report.outputs * report.dimension
@@ -197,6 +207,8 @@ def _row(design: DualModule, work: DualWorkload, report: DefendedLayerReport) ->
         gated_macs=0,
         skipped_macs=macs - actual,
         bound_by=found.bound_by,
-        energy_by_component_uJ={f"{part} (defended layers)": pJ / 1e6 for part, pJ in found.energy_pJ.items()},
+        energy_by_component_uJ=_by_component(found),
         mapping="",
+        waterfall=waterfall,
+        realised=realised,
     )

@@ -174,6 +174,7 @@ def _hardware(
                     accuracy=accuracies[kind],
                     fusion=Fusion(inputs.config.fusion),
                     mapping_file=export.mapping_file,
+                    actual=actual,
                 )
                 continue
             yield simulate_model(

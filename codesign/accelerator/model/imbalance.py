@@ -24,6 +24,7 @@ from codesign.accelerator.model.packed_mask import SAMPLES
 from codesign.accelerator.model.survival import Survival
 from codesign.accelerator.result import Infeasible
 from codesign.accelerator.spec.architecture import Architecture
+from codesign.accelerator.spec.density import DENSE
 from codesign.accelerator.spec.energy_table import EnergyTable
 from codesign.accelerator.spec.mapping import Mapping
 from codesign.accelerator.spec.problem import Problem
@@ -109,6 +110,8 @@ def realised_latency(
 
 def _latency(survival: Survival, events: Sequence[Event], level: int) -> RealisedLatency:
     digits = survival.digits
+    # A tile of a dense tensor is never empty.
+    events = [event for event in events if survival.problem.densities[event.dataspace] != DENSE]
     expected = {event.dataspace for event in events} - set(survival.actual)
     names = [survival.problem.dataspaces[i].name for i in sorted(expected)]
     if expected:

@@ -29,7 +29,7 @@ from codesign.accelerator.model.survival import Survival
 from codesign.accelerator.model.unused_ranks import unused_ranks
 from codesign.accelerator.result import Infeasible
 from codesign.accelerator.spec.architecture import Architecture
-from codesign.accelerator.spec.density import ActualData, StructuredNM, Vectors
+from codesign.accelerator.spec.density import DENSE, ActualData, StructuredNM, Vectors
 from codesign.accelerator.spec.mapping import Mapping
 from codesign.accelerator.spec.problem import Problem
 from codesign.accelerator.spec.sparse import ActionOptimization, Option, SparseOptimizations
@@ -170,7 +170,7 @@ def _unpriced(plan: MaskedPlan, problem: Problem) -> tuple[str, ...]:
     """What a mask over the outputs costs and the numbers do not have."""
     outputs = plan.unit.outputs
     waits = plan.unit.on_outputs or any(e.dataspace == outputs for s in plan.saved.values() for e in s.events)
-    if not waits:
+    if not waits or problem.densities[outputs] == DENSE:  # all outputs are computed: there is no mask
         return ()
     dataspace = problem.dataspaces[outputs]
     return (
