@@ -14,13 +14,14 @@ import numpy as np
 from codesign.accelerator.mapper import layout as at
 from codesign.accelerator.mapper.batch import BatchEvaluator
 from codesign.accelerator.mapper.clock import Clock
-from codesign.accelerator.mapper.compiled import compiled
+from codesign.accelerator.mapper.compiled import compiled, inner
 from codesign.accelerator.mapper.kernel import UNKNOWN, objective, score
 from codesign.accelerator.mapper.kernel_memo import Zeros
 from codesign.accelerator.mapper.moves import (
     Choices,
     RandomState,
     below,
+    copy_mapping,
     draw_mapping,
     mutate,
     random_state,
@@ -52,15 +53,36 @@ class _State(NamedTuple):
     pool_value: FloatArray
     """(P, ...) the best different ones, infinite where empty."""
     value: FloatArray
-    """(1,) of the current mapping."""
+    """(2,) of the current mapping; of the worst one in the pool."""
     tally: IntArray
     """(6,) tried, legal among them, steps of all cycles, random starts left to try (-1: a cycle is under way), whether
     the tried mapping waits for its score, and whether it is a random start."""
 
 
-@compiled
+@inner
+def _copy(state: _State, source: int, target: int) -> None:
+    """The current mapping (0) over the one that is tried (1), or the other way round."""
+    copy_mapping(
+        state.factors[source], state.order[source], state.keep[source],
+        state.factors[target], state.order[target], state.keep[target],
+    )  # fmt: skip
+
+
+@inner
+def _extreme(values: FloatArray, sign: float) -> int:
+    """Index of the first largest value, or with sign -1 of the first smallest one."""
+    found = 0
+    for index in range(1, values.shape[0]):
+        if sign * values[index] > sign * values[found]:
+            found = index
+    return found
+
+
+@inner
 def _remember(state: _State, which: int, value: float) -> None:
     """Put a mapping into the pool if it is better than the worst one there and its value is new."""
+    if value >= state.value[1]:
+        return
     worst = 0
     for index in range(state.pool_value.shape[0]):
         if abs(state.pool_value[index] - value) < 1e-12:
@@ -69,12 +91,14 @@ def _remember(state: _State, which: int, value: float) -> None:
             worst = index
     if value < state.pool_value[worst]:
         state.pool_value[worst] = value
-        state.pool_factors[worst] = state.factors[which]
-        state.pool_order[worst] = state.order[which]
-        state.pool_keep[worst] = state.keep[which]
+        copy_mapping(
+            state.factors[which], state.order[which], state.keep[which],
+            state.pool_factors[worst], state.pool_order[worst], state.pool_keep[worst],
+        )  # fmt: skip
+        state.value[1] = state.pool_value[_extreme(state.pool_value, 1.0)]
 
 
-@compiled
+@inner
 def _try(
     t: IntArray, p: FloatArray, w: IntArray, x: FloatArray, state: _State, energy: float, cycles: float, z: Zeros | None
 ) -> float:
@@ -90,40 +114,39 @@ def _try(
     return value
 
 
-@compiled
+@inner
 def _take(state: _State, index: int) -> None:
     """A mapping of the pool becomes the current one."""
     state.value[0] = state.pool_value[index]
-    state.factors[0] = state.pool_factors[index]
-    state.order[0] = state.pool_order[index]
-    state.keep[0] = state.pool_keep[index]
+    copy_mapping(
+        state.pool_factors[index], state.pool_order[index], state.pool_keep[index],
+        state.factors[0], state.order[0], state.keep[0],
+    )  # fmt: skip
 
 
-@compiled
+@inner
 def _chosen(state: _State) -> int:
     """The best mapping of the pool, or any other with the same probability."""
     pick = below(state.random, state.pool_value.shape[0])
     if unit(state.random) < 0.5 or not np.isfinite(state.pool_value[pick]):
-        pick = int(np.argmin(state.pool_value))
+        pick = _extreme(state.pool_value, -1.0)
     return pick
 
 
-@compiled
+@inner
 def _accept(state: _State, value: float, temperature: float) -> None:
     """The tried mapping becomes the current one: always if it is no worse, else the less likely the worse it is."""
     worse = value - state.value[0]
     if worse <= 0 or (np.isfinite(value) and unit(state.random) < exp(-worse / temperature)):
         state.value[0] = value
-        state.factors[0] = state.factors[1]
-        state.order[0] = state.order[1]
-        state.keep[0] = state.keep[1]
+        _copy(state, 1, 0)
 
 
-@compiled
+@inner
 def _propose(t: IntArray, rows: IntArray, start: IntArray, state: _State) -> bool:
     """The next mapping to try: a random one at the start of some cycles, else a change of the current one."""
     if state.tally[2] % _CYCLE == 0 and state.tally[3] == 0:
-        fresh = unit(state.random) < _FRESH or not np.isfinite(state.pool_value.min())
+        fresh = unit(state.random) < _FRESH or not np.isfinite(state.pool_value[_extreme(state.pool_value, -1.0)])
         state.tally[3] = _DRAWS if fresh else -1
         state.value[0] = np.inf
     if state.tally[3] > 0:  # still looking for a random start
@@ -133,9 +156,7 @@ def _propose(t: IntArray, rows: IntArray, start: IntArray, state: _State) -> boo
     if not np.isfinite(state.value[0]):
         _take(state, _chosen(state))
     state.tally[5] = 0
-    state.factors[1] = state.factors[0]
-    state.order[1] = state.order[0]
-    state.keep[1] = state.keep[0]
+    _copy(state, 0, 1)
     return mutate(t, rows, start, state.factors[1], state.order[1], state.keep[1], state.random)
 
 
@@ -215,7 +236,7 @@ class Island:
             )
 
         self._state = _State(
-            random_state(seed, stream), *space(2), *space(_POOL), np.full(_POOL, np.inf), np.full(1, np.inf),
+            random_state(seed, stream), *space(2), *space(_POOL), np.full(_POOL, np.inf), np.full(2, np.inf),
             np.zeros(6, np.int64),
         )  # fmt: skip
         result = evaluator(seeds)

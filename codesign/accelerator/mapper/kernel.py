@@ -18,7 +18,7 @@ from math import ceil, floor, log
 import numpy as np
 
 from codesign.accelerator.mapper import layout as at
-from codesign.accelerator.mapper.compiled import compiled
+from codesign.accelerator.mapper.compiled import compiled, inner
 from codesign.accelerator.mapper.kernel_legality import allowed, find_loops, fits
 from codesign.accelerator.mapper.kernel_memo import Zeros
 from codesign.accelerator.mapper.kernel_sparse import find_layouts, sparse_cost
@@ -31,7 +31,7 @@ ILLEGAL = -1.0
 UNKNOWN = -2.0
 
 
-@compiled
+@inner
 def _all_traffic(
     t: IntArray, w: IntArray, x: FloatArray, factors: IntArray, keep: BoolArray, v: int, loops: int
 ) -> None:
@@ -66,7 +66,7 @@ def _all_traffic(
         x[t[at.SHARE] + level] = x[received + level + 1] / w[t[at.FAN] + level + 1]
 
 
-@compiled
+@inner
 def _bypass(t: IntArray, w: IntArray, x: FloatArray, keep: BoolArray, v: int) -> int:
     """Levels that do not hold a tensor: the next outer one delivers in their place. Returns the outermost that does."""
     outermost = t[at.LEVELS] - 1
@@ -83,14 +83,14 @@ def _bypass(t: IntArray, w: IntArray, x: FloatArray, keep: BoolArray, v: int) ->
     return int(outermost)
 
 
-@compiled
+@inner
 def _rounded(value: float) -> float:
     """Half away from zero; counts are never negative."""
     whole = floor(value)
     return float(max(0, whole + (1 if value - whole >= 0.5 else 0)))
 
 
-@compiled
+@inner
 def _count(t: IntArray, w: IntArray, x: FloatArray, keep: BoolArray, v: int, outermost: int) -> None:
     """Reads, fills and updates of one dataspace at every level."""
     spaces = t[at.SPACES]
@@ -117,7 +117,7 @@ def _count(t: IntArray, w: IntArray, x: FloatArray, keep: BoolArray, v: int, out
         x[t[at.FILLS] + own] = _rounded(arriving)
 
 
-@compiled
+@inner
 def _cycles(t: IntArray, p: FloatArray, w: IntArray, x: FloatArray, keep: BoolArray) -> float:
     """Of the slowest of compute and levels: a level stretches them where its demand exceeds a bandwidth."""
     cycles = float(w[t[at.AFTER]])
@@ -144,7 +144,7 @@ def _cycles(t: IntArray, p: FloatArray, w: IntArray, x: FloatArray, keep: BoolAr
     return slowest
 
 
-@compiled
+@inner
 def _energy_pJ(t: IntArray, p: FloatArray, w: IntArray, x: FloatArray, keep: BoolArray, cycles: float) -> float:
     """Accesses, address generation, leakage and computes."""
     total = p[t[at.COMPUTE_PJ]]
@@ -168,7 +168,7 @@ def _energy_pJ(t: IntArray, p: FloatArray, w: IntArray, x: FloatArray, keep: Boo
     return float(total)
 
 
-@compiled
+@inner
 def score(
     t: IntArray,
     p: FloatArray,
@@ -209,7 +209,7 @@ def score(
     return _energy_pJ(t, p, w, x, keep, cycles), cycles + t[at.LATENCY]
 
 
-@compiled
+@inner
 def objective(energy_pJ: float, cycles: float, energy_weight: float, cycles_weight: float) -> float:
     """Logarithm of what is minimised; infinite for an illegal mapping."""
     if energy_pJ < 0:

@@ -9,7 +9,7 @@ from math import ceil, floor
 
 from codesign.accelerator.mapper import layout as at
 from codesign.accelerator.mapper import sparse_layout as of
-from codesign.accelerator.mapper.compiled import compiled
+from codesign.accelerator.mapper.compiled import inner
 from codesign.accelerator.mapper.kernel_memo import Zeros, look_up
 from codesign.accelerator.mapper.kernel_savings import empty_probability
 from codesign.accelerator.mapper.nest import BoolArray, FloatArray, IntArray
@@ -17,7 +17,7 @@ from codesign.accelerator.mapper.nest import BoolArray, FloatArray, IntArray
 __all__ = ["combine", "describe"]
 
 
-@compiled
+@inner
 def describe(t: IntArray, w_dense: IntArray, z: Zeros, v: int, level: int) -> None:
     """Density, instances in use, metadata of the tile of a tensor that a level holds."""
     s, w, x = z.integers, z.work_integers, z.work_numbers
@@ -55,13 +55,13 @@ def describe(t: IntArray, w_dense: IntArray, z: Zeros, v: int, level: int) -> No
         x[s[of.UNITS] + 2 * own * most + index] = z.values[place, of.HEAD + index]
 
 
-@compiled
+@inner
 def _count_of(t: IntArray, x_dense: FloatArray, own: int, kind: int) -> float:
     place = t[at.READS] if kind == 0 else t[at.FILLS] if kind == 1 else t[at.UPDATES]
     return float(x_dense[place + own])
 
 
-@compiled
+@inner
 def _start(t: IntArray, w_dense: IntArray, x_dense: FloatArray, z: Zeros, own: int) -> None:
     """Accesses before any saving: those of words that are not left out, and of metadata."""
     s, x = z.integers, z.work_numbers
@@ -78,13 +78,13 @@ def _start(t: IntArray, w_dense: IntArray, x_dense: FloatArray, z: Zeros, own: i
             x[meta + 3 * index + 1] = x[meta + 3 * index + 2] = 0.0
 
 
-@compiled
+@inner
 def _move(x: FloatArray, place: int, skips: int, count: float) -> None:
     x[place] -= count
     x[place + 1 + skips] += count
 
 
-@compiled
+@inner
 def _save_here(t: IntArray, z: Zeros, v: int, level: int, probability: float) -> None:
     """Gate or skip the level's own reads and updates, and the metadata that describes what the child holds."""
     s, w, x = z.integers, z.work_integers, z.work_numbers
@@ -104,7 +104,7 @@ def _save_here(t: IntArray, z: Zeros, v: int, level: int, probability: float) ->
             _move(x, meta + 3 * index, skips, float(floor(x[meta + 3 * index] * probability)))
 
 
-@compiled
+@inner
 def _vanish(t: IntArray, z: Zeros, v: int, level: int, probability: float) -> None:
     """What is not sent never happens at a level further in."""
     s, x = z.integers, z.work_numbers
@@ -117,7 +117,7 @@ def _vanish(t: IntArray, z: Zeros, v: int, level: int, probability: float) -> No
             x[meta + 3 * index] -= floor(x[meta + 3 * index] * probability)
 
 
-@compiled
+@inner
 def combine(t: IntArray, w_dense: IntArray, x_dense: FloatArray, z: Zeros, keep: BoolArray, v: int) -> None:
     """One tensor at all levels: ``DATA`` and ``META``; ``LEADER`` is what is kept away from the compute units."""
     s, w, x = z.integers, z.work_integers, z.work_numbers

@@ -10,14 +10,14 @@ from math import ceil
 
 from codesign.accelerator.mapper import layout as at
 from codesign.accelerator.mapper import sparse_layout as of
-from codesign.accelerator.mapper.compiled import compiled
+from codesign.accelerator.mapper.compiled import inner
 from codesign.accelerator.mapper.kernel_memo import Zeros
 from codesign.accelerator.mapper.nest import BoolArray, FloatArray, IntArray
 
 __all__ = ["allowed", "find_loops", "fits"]
 
 
-@compiled
+@inner
 def _ordered(t: IntArray, level: int, factors: IntArray) -> bool:
     """Whether a permutation and split exist that put the loops of a level on the axes where they are."""
     limits = t[at.SPLIT] + 5 * level
@@ -47,7 +47,7 @@ def _ordered(t: IntArray, level: int, factors: IntArray) -> bool:
     return False
 
 
-@compiled
+@inner
 def _within_limits(t: IntArray, level: int, kind: int, first: int, last: int, factors: IntArray) -> bool:
     """The factors of a level's spatial (kind 0) or temporal slots against their limits."""
     dimensions = t[at.DIMENSIONS]
@@ -61,7 +61,7 @@ def _within_limits(t: IntArray, level: int, kind: int, first: int, last: int, fa
     return True
 
 
-@compiled
+@inner
 def allowed(t: IntArray, p: FloatArray, w: IntArray, factors: IntArray) -> bool:
     """Fan-outs, factor limits, axes; sets ``FAN`` and ``SPREAD``."""
     dimensions = t[at.DIMENSIONS]
@@ -92,7 +92,7 @@ def allowed(t: IntArray, p: FloatArray, w: IntArray, factors: IntArray) -> bool:
     return bool(parallel >= p[t[at.LEAST_INSTANCES]])
 
 
-@compiled
+@inner
 def most_nonzeros(s: IntArray, q: FloatArray, v: int, words: int) -> int:
     """Largest number of nonzeros of a tile of a sparse tensor."""
     if s[s[of.KIND] + v] == of.DRAWN:
@@ -101,7 +101,7 @@ def most_nonzeros(s: IntArray, q: FloatArray, v: int, words: int) -> int:
     return most
 
 
-@compiled
+@inner
 def fits(t: IntArray, p: FloatArray, w: IntArray, factors: IntArray, keep: BoolArray, z: Zeros | None) -> bool:
     """Extents and tiles of all levels, and whether what is kept fits; with ``z``, as far as layouts leave zeros out."""
     dimensions, spaces, ranks = t[at.DIMENSIONS], t[at.SPACES], t[at.RANKS]
@@ -133,7 +133,7 @@ def fits(t: IntArray, p: FloatArray, w: IntArray, factors: IntArray, keep: BoolA
     return True
 
 
-@compiled
+@inner
 def find_loops(t: IntArray, w: IntArray, factors: IntArray, order: IntArray) -> int:
     """The temporal loops of more than one iteration; returns their number."""
     dimensions, count = t[at.DIMENSIONS], 0

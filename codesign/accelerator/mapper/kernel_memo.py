@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from codesign.accelerator.mapper import sparse_layout as of
-from codesign.accelerator.mapper.compiled import compiled
+from codesign.accelerator.mapper.compiled import compiled, inner
 from codesign.accelerator.mapper.nest import FloatArray, IntArray
 
 __all__ = ["EMPTY", "Zeros", "find", "insert", "look_up"]
@@ -38,7 +38,7 @@ class Zeros(NamedTuple):
     work_numbers: FloatArray
 
 
-@compiled
+@inner
 def find(keys: IntArray, key: IntArray) -> int:
     """The place of a key, or of the free place where it belongs."""
     mixed = np.uint64(0)
@@ -72,7 +72,7 @@ def insert(keys: IntArray, values: FloatArray, new_keys: IntArray, new_values: F
     return fresh
 
 
-@compiled
+@inner
 def look_up(z: Zeros) -> int:
     """The place of the key in ``KEY``; -1 if it is not known: it is then noted down, as long as there is room."""
     s, w = z.integers, z.work_integers
@@ -82,6 +82,7 @@ def look_up(z: Zeros) -> int:
         return place
     place = z.noted[0]
     if place < z.missing.shape[0]:
-        z.missing[place] = key
+        for index in range(key.shape[0]):
+            z.missing[place, index] = key[index]
         z.noted[0] = place + 1
     return -1

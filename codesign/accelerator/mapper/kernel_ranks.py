@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from codesign.accelerator.mapper import layout as at
 from codesign.accelerator.mapper import sparse_layout as of
-from codesign.accelerator.mapper.compiled import compiled
+from codesign.accelerator.mapper.compiled import inner
 from codesign.accelerator.mapper.kernel_memo import Zeros
 from codesign.accelerator.mapper.nest import BoolArray, IntArray
 
 __all__ = ["complete_nest", "lay_out", "neighbours", "words_of"]
 
 
-@compiled
+@inner
 def _add(s: IntArray, w: IntArray, count: int, dimension: int, bound: int, spatial: int) -> int:
     w[s[of.DIMENSION] + count] = dimension
     w[s[of.BOUND] + count] = bound
@@ -22,14 +22,14 @@ def _add(s: IntArray, w: IntArray, count: int, dimension: int, bound: int, spati
     return count + 1
 
 
-@compiled
+@inner
 def _on(s: IntArray, factors: IntArray, slot: int, dimension: int) -> int:
     """Factor of a dimension (by id) in a slot; 1 where there is no slot or nothing to map."""
     d = s[s[of.POSITION] + dimension]
     return int(factors[slot, d]) if slot >= 0 and d >= 0 else 1
 
 
-@compiled
+@inner
 def _add_spatial(s: IntArray, w: IntArray, factors: IntArray, level: int, count: int) -> int:
     """Fixed ones, those on X, idle ones, those on Y, fixed ones: as ``space.split_axes`` orders them."""
     dims, slots = s[of.DIMS], s[of.SLOTS] + 3 * level
@@ -48,7 +48,7 @@ def _add_spatial(s: IntArray, w: IntArray, factors: IntArray, level: int, count:
     return count
 
 
-@compiled
+@inner
 def complete_nest(s: IntArray, t: IntArray, w: IntArray, factors: IntArray, order: IntArray) -> None:
     """All loops of a mapping as ``space.MapSpace.mapping`` writes them, innermost first."""
     dims, count = s[of.DIMS], 0
@@ -81,7 +81,7 @@ def complete_nest(s: IntArray, t: IntArray, w: IntArray, factors: IntArray, orde
     w[s[of.FIRST] + t[at.LEVELS]] = count
 
 
-@compiled
+@inner
 def neighbours(t: IntArray, s: IntArray, w: IntArray, keep: BoolArray) -> None:
     """The nearest levels inside and outside that keep the same tensor."""
     spaces = t[at.SPACES]
@@ -96,7 +96,7 @@ def neighbours(t: IntArray, s: IntArray, w: IntArray, keep: BoolArray) -> None:
                 last = level
 
 
-@compiled
+@inner
 def words_of(t: IntArray, s: IntArray, v: int, box: IntArray) -> int:
     """Words of a tensor in a box of iterations, over all dimensions of the problem."""
     words = 1
@@ -108,7 +108,7 @@ def words_of(t: IntArray, s: IntArray, v: int, box: IntArray) -> int:
     return int(words)
 
 
-@compiled
+@inner
 def _queue(t: IntArray, s: IntArray, w: IntArray, v: int, level: int, child: int, pretiled: bool) -> int:
     """Loops that the ranks share out, from inside, with the words of the box inside each; returns their number."""
     dims, first = s[of.DIMS], w[s[of.FIRST] + child + 1]
@@ -135,7 +135,7 @@ def _queue(t: IntArray, s: IntArray, w: IntArray, v: int, level: int, child: int
     return count
 
 
-@compiled
+@inner
 def _assign(t: IntArray, s: IntArray, w: IntArray, v: int, level: int, done: int, count: int) -> bool:
     """Give the ranks from ``done`` on their loops: fibers and the boxes of those that get one. False: loops are left.
 
@@ -174,7 +174,7 @@ def _assign(t: IntArray, s: IntArray, w: IntArray, v: int, level: int, done: int
     return head == count
 
 
-@compiled
+@inner
 def lay_out(t: IntArray, w_dense: IntArray, z: Zeros, v: int, level: int) -> bool:
     """Fibers and boxes of every rank of a tensor at a level, after those of the levels inside. False: not possible."""
     s, w = z.integers, z.work_integers

@@ -8,7 +8,7 @@ import numpy as np
 
 from codesign.accelerator.mapper import layout as at
 from codesign.accelerator.mapper import sparse_layout as of
-from codesign.accelerator.mapper.compiled import compiled
+from codesign.accelerator.mapper.compiled import inner
 from codesign.accelerator.mapper.kernel_memo import Zeros, look_up
 from codesign.accelerator.mapper.kernel_ranks import words_of
 from codesign.accelerator.mapper.nest import BoolArray, IntArray
@@ -16,7 +16,7 @@ from codesign.accelerator.mapper.nest import BoolArray, IntArray
 __all__ = ["empty_probability", "find_savings"]
 
 
-@compiled
+@inner
 def empty_probability(t: IntArray, z: Zeros, v: int, words: int) -> float:
     """Probability that a tile is empty; a guess where it is not known yet (it is then noted down)."""
     s, w = z.integers, z.work_integers
@@ -27,7 +27,7 @@ def empty_probability(t: IntArray, z: Zeros, v: int, words: int) -> float:
     return float(z.values[place, 0]) if place >= 0 else 0.0
 
 
-@compiled
+@inner
 def _target_loop(s: IntArray, w: IntArray, target: int, first: int, last: int, at_units: bool) -> tuple[int, bool]:
     """The loop that moves the target, and whether the access meets single operands."""
     dims = s[of.DIMS]
@@ -40,7 +40,7 @@ def _target_loop(s: IntArray, w: IntArray, target: int, first: int, last: int, a
     return last - 1, False
 
 
-@compiled
+@inner
 def _leader(s: IntArray, w: IntArray, target: int, level: int, child: int) -> tuple[int, bool, int]:
     """Target loop, whether operands are met singly, number of ``RELEVANT`` loops; sets ``INSIDE`` and ``MOLD``."""
     dims = s[of.DIMS]
@@ -52,7 +52,8 @@ def _leader(s: IntArray, w: IntArray, target: int, level: int, child: int) -> tu
     if not single:
         for inner in range(loop + 1):
             inside[w[s[of.DIMENSION] + inner]] *= w[s[of.BOUND] + inner]
-    mold[:] = inside
+    for d in range(dims):
+        mold[d] = inside[d]
     w[s[of.RELEVANT]] = loop
     count = 1
     passing = w[s[of.SPATIAL] + loop] == 1
@@ -70,7 +71,7 @@ def _leader(s: IntArray, w: IntArray, target: int, level: int, child: int) -> tu
     return loop, single, count
 
 
-@compiled
+@inner
 def _shared_factors(s: IntArray, w: IntArray, target: int, met: int, loop: int, count: int) -> bool:
     """Iterations of both tensors' dimensions that advance together: ``SHARED``. False: the condition has no effect."""
     dims = s[of.DIMS]
@@ -87,7 +88,7 @@ def _shared_factors(s: IntArray, w: IntArray, target: int, met: int, loop: int, 
     return True
 
 
-@compiled
+@inner
 def _met_words(t: IntArray, z: Zeros, target: int, met: int, block: int, loop: int, single: bool, count: int) -> int:
     """Words of the condition tensor's tile that one access meets (of one with a shape: both extents); 0: no effect."""
     s, w = z.integers, z.work_integers
@@ -97,9 +98,9 @@ def _met_words(t: IntArray, z: Zeros, target: int, met: int, block: int, loop: i
     shared[:] = 0
     if not single and not _shared_factors(s, w, target, met, loop, count):
         return 0
-    box[:] = w[s[of.MOLD] : s[of.MOLD] + dims]
     together = 1
     for d in range(dims):
+        box[d] = w[s[of.MOLD] + d]
         together *= max(1, shared[d])
     # One access brings a whole block: it is saved only if all words of the block are.
     spread = float(ceil(block / (words_of(t, s, target, w[s[of.INSIDE] : s[of.INSIDE] + dims]) / together)))
@@ -121,7 +122,7 @@ def _met_words(t: IntArray, z: Zeros, target: int, met: int, block: int, loop: i
     return int(shape)
 
 
-@compiled
+@inner
 def _ineffectual(t: IntArray, z: Zeros, level: int, target: int, option: int) -> float:
     """Probability that an access meets an empty tile of any condition tensor."""
     s, w = z.integers, z.work_integers
@@ -138,7 +139,7 @@ def _ineffectual(t: IntArray, z: Zeros, level: int, target: int, option: int) ->
     return 1 - effectual
 
 
-@compiled
+@inner
 def find_savings(t: IntArray, w_dense: IntArray, z: Zeros, keep: BoolArray) -> bool:
     """``SAVED`` and ``SAVED_SKIPS`` of every level and tensor. False: the options of an entry cannot be compared."""
     s, q, x = z.integers, z.numbers, z.work_numbers

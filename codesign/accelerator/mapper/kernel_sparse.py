@@ -8,7 +8,7 @@ import numpy as np
 
 from codesign.accelerator.mapper import layout as at
 from codesign.accelerator.mapper import sparse_layout as of
-from codesign.accelerator.mapper.compiled import compiled
+from codesign.accelerator.mapper.compiled import inner
 from codesign.accelerator.mapper.kernel_fates import combine, describe
 from codesign.accelerator.mapper.kernel_memo import Zeros
 from codesign.accelerator.mapper.kernel_ranks import complete_nest, lay_out, neighbours
@@ -20,7 +20,7 @@ __all__ = ["find_layouts", "sparse_cost"]
 _SPLITTER = 134217729.0  # 2**27 + 1: Dekker, A floating-point technique for extending the available precision (1971)
 
 
-@compiled
+@inner
 def _error_of_product(a: float, b: float, product: float) -> float:
     """What rounding took from a product, exactly."""
     high_a = a * _SPLITTER - (a * _SPLITTER - a)
@@ -29,7 +29,7 @@ def _error_of_product(a: float, b: float, product: float) -> float:
     return low_a * low_b - (((product - high_a * high_b) - low_a * high_b) - high_a * low_b)
 
 
-@compiled
+@inner
 def _six_digits(value: float) -> float:
     """Rounded to six decimal digits, halves to even, as Python's ``round`` does."""
     product = value * 1e6
@@ -41,7 +41,7 @@ def _six_digits(value: float) -> float:
     return float(whole / 1e6)
 
 
-@compiled
+@inner
 def _of_average_instance(words: float, spread: float, average: float) -> float:
     """``words * average / spread``, rounded up from the exact quotient."""
     if average == spread:
@@ -56,7 +56,7 @@ def _of_average_instance(words: float, spread: float, average: float) -> float:
     return found
 
 
-@compiled
+@inner
 def find_layouts(
     t: IntArray,
     w_dense: IntArray,
@@ -85,7 +85,7 @@ def find_layouts(
     return True
 
 
-@compiled
+@inner
 def _nonzero(density: float, other_leader: float) -> float:
     """Probability that an operand is not zero, given that what the other one's accesses wait for was not empty."""
     share = float(np.rint(density * 1e6) / 1e6)
@@ -95,32 +95,38 @@ def _nonzero(density: float, other_leader: float) -> float:
     return min(1.0, max(0.0, share))
 
 
-@compiled
+@inner
+def _knows_zeros(t: IntArray, s: IntArray, keep: BoolArray, v: int) -> bool:
+    """Whether the innermost level that keeps a tensor has metadata, so that its zeros do not arrive at all."""
+    level = 0
+    while not keep[level, v]:
+        level += 1
+    return bool(s[s[of.FORM] + level * t[at.SPACES] + v] > 0)
+
+
+@inner
 def _computes(t: IntArray, z: Zeros, keep: BoolArray, macs: float) -> tuple[float, float, float, float]:
     """Computes that are made, gated and skipped at the compute units, and those whose cycle passes idly."""
     s, q, x = z.integers, z.numbers, z.work_numbers
     total, idle = macs, 0.0
-    known = np.zeros(2)
-    nonzero = np.zeros(2)
+    first, second = s[s[of.OPERANDS]], s[s[of.OPERANDS] + 1]
     for index in range(2):
-        v, other = s[s[of.OPERANDS] + index], s[s[of.OPERANDS] + 1 - index]
+        v = s[s[of.OPERANDS] + index]
         leader = x[s[of.LEADER] + v]
         if leader >= 0:
             removed = floor(total * leader)
             total -= removed
             idle += 0 if x[s[of.LEADER_SKIPS] + v] else removed
-        innermost = 0
-        while not keep[innermost, v]:
-            innermost += 1
-        known[index] = 1.0 if s[s[of.FORM] + innermost * t[at.SPACES] + v] else 0.0
-        nonzero[index] = _nonzero(q[s[of.DENSITY] + v], x[s[of.LEADER] + other])
     gating, skipping = s[of.GATES_COMPUTES], s[of.SKIPS_COMPUTES]
     if not gating and not skipping:
         return total, 0.0, 0.0, idle
-    zero0, zero1 = 0.0 if known[0] else 1 - nonzero[0], 0.0 if known[1] else 1 - nonzero[1]
-    gone0, gone1 = 1 - nonzero[0] if known[0] else 0.0, 1 - nonzero[1] if known[1] else 0.0
-    useless = nonzero[0] * zero1 + zero0 * nonzero[1] + zero0 * zero1
-    unaligned = (nonzero[0] + zero0) * gone1 + gone0 * (nonzero[1] + zero1)
+    one = _nonzero(q[s[of.DENSITY] + first], x[s[of.LEADER] + second])
+    two = _nonzero(q[s[of.DENSITY] + second], x[s[of.LEADER] + first])
+    known1, known2 = _knows_zeros(t, s, keep, first), _knows_zeros(t, s, keep, second)
+    zero1, zero2 = 0.0 if known1 else 1 - one, 0.0 if known2 else 1 - two
+    gone1, gone2 = 1 - one if known1 else 0.0, 1 - two if known2 else 0.0
+    useless = one * zero2 + zero1 * two + zero1 * zero2
+    unaligned = (one + zero1) * gone2 + gone1 * (two + zero2)
     skipped = gated = 0.0
     if skipping:
         skipped += total * unaligned
@@ -128,11 +134,11 @@ def _computes(t: IntArray, z: Zeros, keep: BoolArray, macs: float) -> tuple[floa
         gated += total * unaligned
     if gating:
         gated += total * useless
-    done = total - floor(skipped) - floor(gated) - floor(total * (gone0 * gone1))
+    done = total - floor(skipped) - floor(gated) - floor(total * (gone1 * gone2))
     return done, float(floor(gated)), float(floor(skipped)), idle
 
 
-@compiled
+@inner
 def _bits(s: IntArray, x: FloatArray, own: int, kind: int, fate: int) -> float:
     """Bits of metadata that one kind of access moves."""
     most, total = s[of.MOST_RANKS], 0.0
@@ -143,7 +149,7 @@ def _bits(s: IntArray, x: FloatArray, own: int, kind: int, fate: int) -> float:
     return total
 
 
-@compiled
+@inner
 def _level_cycles(
     t: IntArray, p: FloatArray, w_dense: IntArray, z: Zeros, keep: BoolArray, level: int, cycles: float
 ) -> float:
@@ -174,7 +180,7 @@ def _level_cycles(
     return float(ceil(cycles / slowdown))
 
 
-@compiled
+@inner
 def _tensor_pJ(t: IntArray, p: FloatArray, w_dense: IntArray, z: Zeros, v: int, level: int) -> float:
     """Energy of one tensor at one level over all its instances."""
     s, q, w, x = z.integers, z.numbers, z.work_integers, z.work_numbers
@@ -205,7 +211,7 @@ def _tensor_pJ(t: IntArray, p: FloatArray, w_dense: IntArray, z: Zeros, v: int, 
     return float(energy + addresses * p[t[at.ADDRESS_PJ] + level] * clusters)
 
 
-@compiled
+@inner
 def sparse_cost(
     t: IntArray, p: FloatArray, w_dense: IntArray, x_dense: FloatArray, z: Zeros, keep: BoolArray, macs: float
 ) -> tuple[float, float]:

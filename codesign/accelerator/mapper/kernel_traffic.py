@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from codesign.accelerator.mapper import layout as at
-from codesign.accelerator.mapper.compiled import compiled
+from codesign.accelerator.mapper.compiled import inner
 from codesign.accelerator.mapper.nest import FloatArray, IntArray
 
 __all__ = ["count_traffic"]
 
 
-@compiled
+@inner
 def _elements(t: IntArray, w: IntArray, factors: IntArray, v: int, level: int) -> int:
     """Offsets of the elements of a level's spatial group; returns the number of elements along X."""
     element, dimensions = t[at.ELEMENT], t[at.DIMENSIONS]
@@ -31,18 +29,26 @@ def _elements(t: IntArray, w: IntArray, factors: IntArray, v: int, level: int) -
     return along_x
 
 
-@compiled
-def _different(values: IntArray) -> int:
-    """Number of different values."""
-    ordered = np.sort(values)
-    found = 1 if len(values) else 0
-    for index in range(1, len(values)):
-        if ordered[index] != ordered[index - 1]:
+@inner
+def _different(w: IntArray, start: int, count: int) -> int:
+    """Number of different values; puts them in order (Shell's sort: they are few)."""
+    gap = count // 2
+    while gap:
+        for index in range(start + gap, start + count):
+            value, place = w[index], index
+            while place >= start + gap and w[place - gap] > value:
+                w[place] = w[place - gap]
+                place -= gap
+            w[place] = value
+        gap //= 2
+    found = 1 if count else 0
+    for index in range(start + 1, start + count):
+        if w[index] != w[index - 1]:
             found += 1
     return found
 
 
-@compiled
+@inner
 def _groups(t: IntArray, w: IntArray, factors: IntArray, v: int, level: int) -> int:
     """Different requests of the elements of a level's spatial group; equal ones are served at once (multicast)."""
     fan, dimensions = w[t[at.FAN] + level], t[at.DIMENSIONS]
@@ -51,7 +57,7 @@ def _groups(t: IntArray, w: IntArray, factors: IntArray, v: int, level: int) -> 
     start, end = t[t[at.START] + level], t[t[at.SPATIAL_END] + level]
     if not t[t[at.REGULAR] + v]:
         _elements(t, w, factors, v, level)
-        return _different(w[t[at.ELEMENT] : t[at.ELEMENT] + fan])
+        return _different(w, t[at.ELEMENT], fan)
     groups = 1
     for slot in range(start, end):
         for d in range(dimensions):
@@ -79,7 +85,7 @@ def _groups(t: IntArray, w: IntArray, factors: IntArray, v: int, level: int) -> 
     return int(groups)
 
 
-@compiled
+@inner
 def _reachable(t: IntArray, w: IntArray, factors: IntArray, v: int, level: int) -> bool:
     """Whether two elements of the group can be ``SHIFT`` apart at all."""
     for r in range(t[t[at.RANK_START] + v], t[t[at.RANK_START] + v + 1]):
@@ -94,7 +100,7 @@ def _reachable(t: IntArray, w: IntArray, factors: IntArray, v: int, level: int) 
     return True
 
 
-@compiled
+@inner
 def _fed(e: IntArray, k: int, wanted: int, width: int, height: int) -> bool:
     """Whether a mesh neighbour of element ``k`` had the offset ``wanted`` one visit before."""
     x, y, count = k % width, k // width, len(e)
@@ -105,7 +111,7 @@ def _fed(e: IntArray, k: int, wanted: int, width: int, height: int) -> bool:
     return bool(y + 1 < height and k + width < count and e[k + width] == wanted)
 
 
-@compiled
+@inner
 def _by_links(
     t: IntArray, w: IntArray, factors: IntArray, v: int, level: int, shift: int, words: int, groups: int
 ) -> bool:
@@ -124,7 +130,7 @@ def _by_links(
             left += 1
     if left == count:
         return False
-    requests = left if t[t[at.NO_MULTICAST] + level * t[at.SPACES] + v] else _different(w[rest : rest + left])
+    requests = left if t[t[at.NO_MULTICAST] + level * t[at.SPACES] + v] else _different(w, rest, left)
     if requests >= groups:
         return False
     sums = t[at.SUMS]
@@ -134,7 +140,7 @@ def _by_links(
     return True
 
 
-@compiled
+@inner
 def _first_step(t: IntArray, w: IntArray, v: int, level: int, loop: int) -> int:
     """Words that a step of the innermost moving loop uncovers; sets ``GONE``."""
     d, ranks = w[t[at.DIMENSION] + loop], t[at.RANKS]
@@ -148,7 +154,7 @@ def _first_step(t: IntArray, w: IntArray, v: int, level: int, loop: int) -> int:
     return int(tile - kept)
 
 
-@compiled
+@inner
 def _shift(t: IntArray, w: IntArray, v: int, loop: int) -> None:
     """How far the tile moves when ``loop`` steps and all loops inside fall back: ``SHIFT``; adds to ``GONE``."""
     d = w[t[at.DIMENSION] + loop]
@@ -158,7 +164,7 @@ def _shift(t: IntArray, w: IntArray, v: int, loop: int) -> None:
         w[t[at.GONE] + r] += by
 
 
-@compiled
+@inner
 def count_traffic(
     t: IntArray, w: IntArray, x: FloatArray, factors: IntArray, v: int, level: int, loops: int, held: bool
 ) -> None:
@@ -182,6 +188,12 @@ def count_traffic(
         by_links = False
     if not held and not by_links:
         x[t[at.CONTENT] + level], x[t[at.RECEIVED] + level], w[t[at.LINKS] + level] = groups, w[t[at.FAN] + level], 0
+        return
+    if not by_links and not t[t[at.SLIDES] + v]:
+        # A step moves the tile farther than it is wide, and no two steps cancel: every visit needs all of it.
+        words = tile * w[t[at.AFTER] + first]
+        x[t[at.CONTENT] + level], x[t[at.RECEIVED] + level] = words * groups, words * w[t[at.FAN] + level]
+        w[t[at.LINKS] + level] = 0
         return
     w[sums] = w[sums + 1] = w[sums + 2] = 0
     words, fresh, gone, begin = tile, tile, 0, first

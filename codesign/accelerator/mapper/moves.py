@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.accelerator.mapper import layout as at
-from codesign.accelerator.mapper.compiled import compiled
+from codesign.accelerator.mapper.compiled import inner
 from codesign.accelerator.mapper.nest import BoolArray, IntArray
 
-__all__ = ["Choices", "RandomState", "below", "draw_mapping", "mutate", "random_state", "unit"]
+__all__ = ["Choices", "RandomState", "below", "copy_mapping", "draw_mapping", "mutate", "random_state", "unit"]
 
 RandomState = NDArray[np.uint64]
 
@@ -28,7 +28,7 @@ def random_state(seed: int, stream: int) -> RandomState:
     return np.asarray(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64), np.uint64)
 
 
-@compiled
+@inner
 def _next(state: RandomState) -> np.uint64:
     """SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014)."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -38,19 +38,35 @@ def _next(state: RandomState) -> np.uint64:
     return np.uint64(z ^ (z >> np.uint64(31)))
 
 
-@compiled
+@inner
 def below(state: RandomState, bound: int) -> int:
     """A whole number from 0 to ``bound`` - 1."""
     return np.int64(((_next(state) >> np.uint64(33)) * np.uint64(bound)) >> np.uint64(31))  # type: ignore[return-value]
 
 
-@compiled
+@inner
 def unit(state: RandomState) -> float:
     """A number in [0, 1)."""
     return float(_next(state) >> np.uint64(11)) * 2.0**-53
 
 
-@compiled
+@inner
+def copy_mapping(
+    factors: IntArray, order: IntArray, keep: BoolArray, to_factors: IntArray, to_order: IntArray, to_keep: BoolArray
+) -> None:
+    """One mapping over another."""
+    for slot in range(factors.shape[0]):
+        for d in range(factors.shape[1]):
+            to_factors[slot, d] = factors[slot, d]
+    for rank in range(order.shape[0]):
+        for d in range(order.shape[1]):
+            to_order[rank, d] = order[rank, d]
+    for level in range(keep.shape[0]):
+        for v in range(keep.shape[1]):
+            to_keep[level, v] = keep[level, v]
+
+
+@inner
 def _draw_order(t: IntArray, rank: int, factors: IntArray, order: IntArray, state: RandomState) -> None:
     """A random order of one temporal block: fixed loops in their places, trivial ones behind the free ones."""
     dimensions = order.shape[0]
@@ -83,15 +99,18 @@ def _draw_order(t: IntArray, rank: int, factors: IntArray, order: IntArray, stat
         order[index], order[other] = order[other], order[index]
 
 
-@compiled
+@inner
 def _kept_everywhere(keep: BoolArray) -> bool:
-    nowhere = 0
     for v in range(keep.shape[1]):
-        nowhere += not keep[:, v].any()
-    return nowhere == 0
+        level = 0
+        while level < keep.shape[0] and not keep[level, v]:
+            level += 1
+        if level == keep.shape[0]:
+            return False
+    return True
 
 
-@compiled
+@inner
 def draw_mapping(
     t: IntArray,
     rows: IntArray,
@@ -118,7 +137,7 @@ def draw_mapping(
     return _kept_everywhere(keep)
 
 
-@compiled
+@inner
 def _is_free(t: IntArray, rank: int, d: int) -> bool:
     row = rank * t[at.DIMENSIONS]
     for index in range(t[at.DIMENSIONS]):
@@ -127,7 +146,7 @@ def _is_free(t: IntArray, rank: int, d: int) -> bool:
     return True
 
 
-@compiled
+@inner
 def _move_prime(t: IntArray, factors: IntArray, state: RandomState) -> None:
     """A prime factor of a dimension goes to another slot."""
     pick = below(state, t[at.PRIME_COUNT])
@@ -143,7 +162,7 @@ def _move_prime(t: IntArray, factors: IntArray, state: RandomState) -> None:
             return
 
 
-@compiled
+@inner
 def _swap_slots(factors: IntArray, state: RandomState) -> None:
     """The factors of one dimension in two slots change places."""
     slots, dimensions = factors.shape
@@ -151,7 +170,7 @@ def _swap_slots(factors: IntArray, state: RandomState) -> None:
     factors[a, d], factors[b, d] = factors[b, d], factors[a, d]
 
 
-@compiled
+@inner
 def _move_loop(t: IntArray, order: IntArray, state: RandomState) -> None:
     """A free loop of one temporal block goes to another free place of it."""
     rank = below(state, order.shape[0])
@@ -172,7 +191,7 @@ def _move_loop(t: IntArray, order: IntArray, state: RandomState) -> None:
     order[rank, target] = d
 
 
-@compiled
+@inner
 def mutate(
     t: IntArray,
     rows: IntArray,
