@@ -68,7 +68,7 @@ class NeniSettings:
 
     def __post_init__(self) -> None:
         for name, value in (("share", self.share), *((f"layer_shares.{k}", v) for k, v in self.layer_shares.items())):
-            _require(0 < value <= 1, name, "an essential share must lie in (0, 1]", value)
+            _require(_is_number(value) and 0 < value <= 1, name, "an essential share must lie in (0, 1]", value)
         choices = {"selection": Selection, "precision": Precision, "solver": Solver, "control": Control}
         for name, kind in choices.items():
             word, known = getattr(self, name), get_args(kind)
@@ -76,7 +76,8 @@ class NeniSettings:
                 raise InputError(f"unknown {name}", got=word, key=f"neni.{name}", fix=did_you_mean(str(word), known))
         kept, size = self.group
         _require(0 < kept <= size, "group", "N:M needs 0 < N <= M", f"{kept}:{size}")
-        _require(self.dimension is None or self.dimension >= 1, "dimension", "k must be at least 1", self.dimension)
+        whole = self.dimension is None or (type(self.dimension) is int and self.dimension >= 1)
+        _require(whole, "dimension", "k must be an integer of at least 1", self.dimension)
         _require(0 < self.jl_eps < 1.5, "jl_eps", "the distortion must lie in (0, 1.5)", self.jl_eps)
         _require(0 <= self.ridge < math.inf, "ridge", "lambda must be at least 0", self.ridge)
         _require(self.passes in (1, 2), "passes", "one or two passes", self.passes)
@@ -107,6 +108,10 @@ class NeniSettings:
             "group": list(self.group),
             "exact_layers": None if self.exact_layers is None else list(self.exact_layers),
         }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _require(holds: bool, name: str, rule: str, got: object) -> None:

@@ -140,7 +140,11 @@ def test_bitops_follow_the_published_definition() -> None:
     [
         ({"share": 0.0}, "share"),
         ({"share": 1.1}, "share"),
+        ({"share": float("nan")}, "share"),
+        ({"share": "0.5"}, "share"),
+        ({"share": True}, "share"),
         ({"layer_shares": {"a": -1}}, "layer_shares.a"),
+        ({"dimension": 4.5}, "dimension"),
         ({"group": (5, 4)}, "group"),
         ({"dimension": 0}, "dimension"),
         ({"selection": "topk"}, "selection"),
