@@ -1,8 +1,9 @@
 """Mappings a second, generation included: ``python benchmarks/mapper_throughput.py ARCH.yaml [ERT.yaml]``.
 
-ResNet-18's layer 56 x 56 x 64 -> 64 (He et al. 2016) on the given architecture, by threads. Prints one JSON object: for
-random sampling (every mapping drawn anew) and for the search (every mapping a change of the one before): mappings
-tried and legal ones, per second of wall time and per second of processor time.
+ResNet-18's layer 56 x 56 x 64 -> 64 (He et al. 2016) on the given architecture, by threads; with ``--densities W I``
+its weights and inputs have zeros at random places. Prints one JSON object: for random sampling (every mapping drawn
+anew) and for the search (every mapping a change of the one before): mappings tried and legal ones, per second of wall
+time and per second of processor time. What a sparse evaluator has to learn of tiles is in the first run (``learning``).
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from codesign.accelerator.energy import estimate
 from codesign.accelerator.mapper.batch import BatchEvaluator
-from codesign.accelerator.mapper.feasible import smallest
+from codesign.accelerator.mapper.clock import Clock
 from codesign.accelerator.mapper.heuristic import DEFAULT_EFFORT
 from codesign.accelerator.mapper.islands import Island
 from codesign.accelerator.mapper.nest import Batch
@@ -26,6 +28,7 @@ from codesign.accelerator.mapper.sampling import sample
 from codesign.accelerator.mapper.seeds import heuristic_candidates
 from codesign.accelerator.mapper.size import choices_of
 from codesign.accelerator.mapper.task import Task
+from codesign.accelerator.spec.density import DENSE, Hypergeometric
 from codesign.accelerator.spec.loader import load_design
 from codesign.accelerator.spec.problem import Dataspace, Problem, Term
 
@@ -59,16 +62,20 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--mappings", type=int, default=1_000_000, help="tried by each thread")
+    parser.add_argument("--densities", type=float, nargs=2, metavar=("WEIGHTS", "INPUTS"))
     arguments = parser.parse_args()
     design = load_design(arguments.files)
     energy = design.energy or estimate(design.architecture, design.sparse, compound_classes=design.compound_classes)
     problem = layer()
+    if arguments.densities:
+        zeros = tuple(Hypergeometric(share) for share in arguments.densities)
+        problem = replace(problem, densities=(*zeros, DENSE))
     evaluator = BatchEvaluator(Task(design.architecture, problem, design.constraints(problem), energy, design.sparse))
     choices = choices_of(evaluator.space)
-    base = smallest(evaluator.space, evaluator.capacity)
+    base = evaluator.smallest()
     if not isinstance(base, Batch):
         raise SystemExit(base.message)
-    seeds = Batch.join([base, *heuristic_candidates(evaluator, base, "edp", DEFAULT_EFFORT)[0]])
+    seeds = Batch.join([base, *heuristic_candidates(evaluator, base, "edp", DEFAULT_EFFORT, Clock(0.0))[0]])
 
     def draw(stream: int) -> tuple[int, int]:
         found = sample(evaluator, choices, arguments.mappings, stream=stream)
@@ -81,10 +88,14 @@ def main() -> None:
 
     sample(evaluator, choices, 10)
     Island(evaluator, choices, (1.0, 1.0), seeds, seed=0, stream=0).advance(10)  # both: compile
+    learning = rates(draw, arguments.threads) if evaluator.memo is not None else None
     answer = {
         "architecture": design.architecture.name,
         "threads": arguments.threads,
+        "densities": arguments.densities,
+        "exact": not evaluator.inexact,
         "load_average": os.getloadavg()[0],
+        "learning": learning,
         "random": rates(draw, arguments.threads),
         "search": rates(search, arguments.threads),
     }

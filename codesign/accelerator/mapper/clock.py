@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from threading import Event
 
 __all__ = ["Clock"]
@@ -11,10 +12,10 @@ __all__ = ["Clock"]
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Wall time of one search.
+    """Time of one search: wall time unless ``now`` is another clock, e.g. ``time.process_time``.
 
     Args:
-        begin: ``time.monotonic()`` at its start.
+        begin: ``now()`` at its start.
         seconds: limit; None for none.
         stop: set from outside to end the search with its best so far.
     """
@@ -22,11 +23,12 @@ class Clock:
     begin: float
     seconds: float | None = None
     stop: Event | None = None
+    now: Callable[[], float] = time.monotonic
 
     @property
     def spent_s(self) -> float:
         """Time since the start."""
-        return time.monotonic() - self.begin
+        return self.now() - self.begin
 
     @property
     def interrupted(self) -> bool:
@@ -39,4 +41,4 @@ class Clock:
 
     def share(self, part: float) -> Clock:
         """A clock that runs out when this part of the whole time is spent."""
-        return self if self.seconds is None else Clock(self.begin, part * self.seconds, self.stop)
+        return self if self.seconds is None else replace(self, seconds=part * self.seconds)

@@ -131,19 +131,23 @@ def search_mapping(
     Raises:
         InputError: the energy table lacks an entry, or something that the engine does not model.
     """
-    begin = time.monotonic()
+    now = time.process_time if budget.of_processor else time.monotonic
+    begin = now()
     evaluator = BatchEvaluator(task)
     base = evaluator.smallest()
     if isinstance(base, Infeasible):
         return base
     choices = choices_of(evaluator.space)
     size, bound = size_of(evaluator.space, choices), lower_bound(task)
-    preparation_s = _prepare(evaluator, choices, base)
-    clock = Clock(begin + preparation_s, budget.seconds, stop)
-    before = time.monotonic()
+    before = now()
+    # Everything is compiled, or loaded from where machine code is kept: not part of the search.
+    Island(evaluator, choices, (1.0, 1.0), base, seed=0, stream=0).advance(0)
+    preparation_s = now() - before
+    clock = Clock(begin + preparation_s, budget.seconds, stop, now)
+    before = now()
     first = _judged(task, evaluator.space.mapping(base, 0))
     # The engine's time for one mapping says what the ranking of those that are found will take.
-    reserve_s = _RANKED_AT_LEAST * (time.monotonic() - before)
+    reserve_s = _RANKED_AT_LEAST * (now() - before)
     run = Run(clock, seed, workers, progress, effort, reserve_s)
     candidates, tried = _tried(task, evaluator, choices, base, goal, budget, size, run)
     ranked = _ranked(task, goal, candidates, first, clock)
@@ -151,13 +155,6 @@ def search_mapping(
         return ranked
     stopped = "interrupted" if clock.interrupted else tried.stopped
     return Found(ranked, goal, tried.evaluated, tried.valid, clock.spent_s, stopped, bound, size, preparation_s)
-
-
-def _prepare(evaluator: BatchEvaluator, choices: Choices, base: Batch) -> float:
-    """Seconds for having everything compiled, or loaded from where machine code is kept: not part of the search."""
-    begin = time.monotonic()
-    Island(evaluator, choices, (1.0, 1.0), base, seed=0, stream=0).advance(0)
-    return time.monotonic() - begin
 
 
 def _tried(

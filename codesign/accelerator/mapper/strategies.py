@@ -38,10 +38,14 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """When a search ends: after so many mappings, so many seconds, or whichever comes first."""
+    """When a search ends: after so many mappings, so many seconds, or whichever comes first.
+
+    ``of_processor``: the seconds are processor time of the whole process, for measurements on a busy machine.
+    """
 
     evaluations: int | None = 200_000
     seconds: float | None = None
+    of_processor: bool = False
 
     def __post_init__(self) -> None:
         for value, flag in ((self.evaluations, "--budget"), (self.seconds, "--seconds")):
