@@ -33,8 +33,15 @@ class Change:
             return _number(self.after)
         if self.before == self.after:
             return f"{_number(self.after)} (same)"
-        share = f" ({100 * (self.after / self.before - 1):+.1f} %)".replace("-", "−") if self.before else ""
-        return f"{_number(self.before)} → {_number(self.after)}{share}"
+        return f"{_number(self.before)} → {_number(self.after)}{_share(self.before, self.after)}"
+
+
+def _share(before: float, after: float) -> str:
+    """The change in per cent with its sign; none where it rounds to nothing or there is nothing to compare with."""
+    if before == 0:
+        return ""
+    text = f"{100 * (after / before - 1):+.1f}"
+    return f" ({text if float(text) else '0.0'} %)".replace("-", "−")
 
 
 def _number(value: float) -> str:

@@ -136,6 +136,7 @@ def test_round_trip() -> None:
         (Change(200, 150), "200 → 150 (−25.0 %)"),
         (Change(2.0, 3.0), "2.00 → 3.00 (+50.0 %)"),
         (Change(7, 7), "7 (same)"),
+        (Change(3457, 3456), "3,457 → 3,456 (0.0 %)"),
         (Change(None, 7), "7"),
         (Change(7, None), "7"),
         (Change(None, None), "–"),
