@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -72,7 +72,7 @@ def combine(runs: Mapping[str, Record]) -> Comparison:
     first = next(iter(runs.values()))
     models = with_pruning(
         [
-            _renamed(model, label, twice=counts[model.name] > 1, changed=changed)
+            _renamed(model, label, twice={name for name, count in counts.items() if count > 1}, changed=changed)
             for label, record in runs.items()
             for model in record.models
         ]
@@ -113,14 +113,21 @@ def _architectures(runs: Mapping[str, Record], changed: frozenset[str]) -> Itera
                 yield architecture
 
 
-def _renamed(model: ModelRecord, label: str, *, twice: bool, changed: frozenset[str]) -> ModelRecord:
+def _renamed(model: ModelRecord, label: str, *, twice: Set[str], changed: frozenset[str]) -> ModelRecord:
+    """The model of the run ``label`` with the names that are not unique over all runs made so."""
+
+    def unique(name: str, doubtful: Set[str]) -> str:
+        return f"{name} ({label})" if name in doubtful else name
+
+    defense = model.defense
+    if defense is not None:
+        spreads = tuple(replace(row, architecture=unique(row.architecture, changed)) for row in defense.spreads)
+        defense = replace(defense, base=unique(defense.base, twice), spreads=spreads)
     return replace(
         model,
-        name=f"{model.name} ({label})" if twice else model.name,
-        hardware=tuple(
-            replace(entry, architecture=f"{entry.architecture} ({label})") if entry.architecture in changed else entry
-            for entry in model.hardware
-        ),
+        name=unique(model.name, twice),
+        defense=defense,
+        hardware=tuple(replace(entry, architecture=unique(entry.architecture, changed)) for entry in model.hardware),
     )
 
 
