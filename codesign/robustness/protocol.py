@@ -17,6 +17,7 @@ from codesign.errors import InputError
 from codesign.robustness.attacks.base import Attack
 from codesign.robustness.blackbox import blackbox_wins
 from codesign.robustness.chunks import Chunk, ChunkStore, FolderChunks, MemoryChunks, fingerprint
+from codesign.robustness.distributed import Ranks, joined
 from codesign.robustness.inference import check_labels, eval_mode, first_call
 from codesign.robustness.preflight import Flag, FlagId, preflight
 from codesign.robustness.progress import Progress, ProgressCallback, Stage
@@ -50,6 +51,8 @@ def evaluate_robustness(
     The model is run in eval mode and gets its own modes back; it is left on ``device``; its parameters and PyTorch's
     global random state are not changed. The same seed gives the same record, in one go or resumed.
 
+    Started by ``torchrun``, the processes share the batches, and each returns the record of the whole; rank 0 writes.
+
     Args:
         module: logits (n, classes) from float32 pixels (n, c, h, w) in [0, 1].
         images: at least one image.
@@ -70,12 +73,15 @@ def evaluate_robustness(
     chosen = (attacks,) if isinstance(attacks, Attack) else tuple(attacks)
     _check_arguments(images, chosen, batch_size=batch_size, seed=seed, sanity_images=sanity_images, draws=draws)
     Accuracy.from_counts(1, 1, method=interval)  # refuses an unknown method now, not after the work
-    where = _device(device)
-    module.to(where)
-    identity = fingerprint(module, images, chosen, batch_size=batch_size, seed=seed, device=where, draws=draws)
-    store: ChunkStore = MemoryChunks() if folder is None else FolderChunks(folder, identity)
-    evaluation = _Evaluation(module, images, chosen, store, batch_size, seed, where, progress, draws)
-    return evaluation.run(sanity_images, interval)
+    with joined() as ranks:
+        where = _device(ranks.device(device))
+        module.to(where)
+        identity = fingerprint(module, images, chosen, batch_size=batch_size, seed=seed, device=where, draws=draws)
+        first = ranks.rank == 0  # the only one that writes and reports
+        store: ChunkStore = FolderChunks(folder, identity) if folder is not None and first else MemoryChunks()
+        report = progress if first else None
+        evaluation = _Evaluation(module, images, chosen, store, batch_size, seed, where, report, draws, ranks)
+        return evaluation.run(sanity_images, interval)
 
 
 def _check_arguments(
@@ -126,7 +132,9 @@ class _Evaluation:
         device: torch.device,
         progress: ProgressCallback | None,
         draws: int,
+        ranks: Ranks,
     ) -> None:
+        self.ranks = ranks
         self.module = module
         self.images = images
         self.attacks = attacks
@@ -149,12 +157,15 @@ class _Evaluation:
             self.draws = self.asked_draws
             self.notes.append(f"the model is random: accuracies are means over {self.draws} draws")
         with torch.inference_mode(False), eval_mode(self.module):
-            for number, start in enumerate(range(0, len(self.images), self.batch_size)):
-                self._batch(number, start, min(start + self.batch_size, len(self.images)))
+            batches = range(-(-len(self.images) // self.batch_size))
+            for first in range(0, len(batches), self.ranks.count):
+                self._batches(batches[first : first + self.ranks.count])
             self._say("sanity")
             count = min(sanity_images, len(self.images))
             checks = self._sanity(count)
             flags = self._with_blackbox(flags, count)
+        # A batch that was halved is remarked on where it was.
+        self.notes = list(dict.fromkeys(note for notes in self.ranks.gather(self.notes) for note in notes))
         self._say("finished")
         return self._result(flags, checks, interval)
 
@@ -190,16 +201,29 @@ class _Evaluation:
         self.notes += [note for attack in self.attacks if (note := attack.norm.advice(attack.eps, shape))]
         return flags
 
-    def _batch(self, number: int, start: int, stop: int) -> None:
-        chunk = self.store.load(number)
-        if chunk is None:
-            chunk = self._compute(start, stop)
-            self.store.save(number, chunk)
-        else:
-            self.done += (stop - start) * max(len(self.attacks), 1)
+    def _batches(self, numbers: range) -> None:
+        """As many batches as there are ranks: those stored already, and the others, one for each rank."""
+        stored = {number: chunk for number in numbers if (chunk := self.store.load(number)) is not None}
+        known = self.ranks.gather(stored)[0]
+        missing = [number for number in numbers if number not in known]
+        mine = {number: self._compute(*self._range(number)) for number in missing[self.ranks.rank :: self.ranks.count]}
+        made = {number: chunk for part in self.ranks.gather(mine) for number, chunk in part.items()}
+        for number in numbers:
+            chunk = made[number] if number in made else known[number]
+            if number not in stored:
+                self.store.save(number, chunk)
+            if number not in mine:
+                start, stop = self._range(number)
+                self.done += (stop - start) * max(len(self.attacks), 1)
+            self._take(chunk)
+
+    def _range(self, number: int) -> tuple[int, int]:
+        return number * self.batch_size, min((number + 1) * self.batch_size, len(self.images))
+
+    def _take(self, chunk: Chunk) -> None:
         self.chunks.append(replace(chunk, adversarial=chunk.adversarial[:, :0]))
         self.seconds += chunk.seconds
-        self.seen += stop - start
+        self.seen += len(chunk.clean)
         self.right += int((chunk.shares[0] >= 0.5).sum())
         self.robust += int((chunk.shares[-1] >= 0.5).sum())
         self._say("attack")

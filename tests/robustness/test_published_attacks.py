@@ -24,7 +24,7 @@ from codesign.robustness.attacks import (
     TargetedFAB,
     WorstCase,
 )
-from codesign.robustness.attacks.apgd import checkpoints
+from codesign.robustness.attacks.climb import checkpoints
 from codesign.robustness.attacks.hyperplanes import to_hyperplane
 from codesign.robustness.attacks.square import square_side
 from codesign.robustness.streams import RandomStreams

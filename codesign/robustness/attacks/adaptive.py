@@ -185,7 +185,7 @@ class Adaptive(Attack):
             jittered = mode == GradientMode.JITTERED_THRESHOLDS
             as_coded = mode == GradientMode.AS_CODED
             seen = model if as_coded else _InMode(model, mode, self.draws if jittered else 1)
-            return self.attack.perturb(seen, images[rows], labels[rows], streams.select(rows))
+            return self.attack.perturb_within(seen, images[rows], labels[rows], streams.select(rows), len(images))
 
         runs = [(number, partial(run, mode)) for number, mode in enumerate(self.parts) if mode in offered]
         return pointwise_worst(runs, model, images, labels, repeats=self.repeats, skip_without_gradient=True)

@@ -6,9 +6,9 @@ attacks", ICML 2020, arXiv 2003.01690, algorithm 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from math import ceil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal, final
 
 import torch
@@ -16,6 +16,7 @@ import torch
 from codesign.errors import InputError, did_you_mean
 from codesign.robustness.attacks.base import Attack, AttackResult, eps_text
 from codesign.robustness.attacks.checks import check_counts, check_numbers
+from codesign.robustness.attacks.climb import Climb, checkpoints
 from codesign.robustness.attacks.gradients import Estimate, Found, estimate, wrong_share
 from codesign.robustness.attacks.losses import LOSSES, targeted_difference_of_logits_ratio
 from codesign.robustness.attacks.norms import LINF, Norm
@@ -24,92 +25,10 @@ from codesign.robustness.streams import RandomStreams
 
 __all__ = ["APGD", "TargetedAPGD", "checkpoints"]
 
-_MOMENTUM = 0.75  # alpha of the paper
+_CACHED = 2 * 2**20  # bytes of pixels; a step holds about ten such tensors beside the activations of the network
 
 LossAt = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Logits (k, classes), the rows (k,) of the batch and the runs (k,) that they belong to, to losses (k,)."""
-
-
-def checkpoints(steps: int) -> tuple[int, ...]:
-    """The steps after which the step size is reconsidered: ceil(p_j * steps), section 3.1 of the paper."""
-    shares = [0.0, 0.22]
-    while shares[-1] <= 1.0:
-        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
-    # Rounded first: 0.22 + 0.19 must not become 41.00000001 of 100.
-    return tuple(sorted({ceil(round(share * steps, 6)) for share in shares[1:-1]}))
-
-
-@dataclass(eq=False)
-class _Climb:
-    """The state of some runs side by side, each tensor with one row for every image and run still going on."""
-
-    rows: torch.Tensor  # which image of the batch each is
-    runs: torch.Tensor  # and which run of it
-    current: torch.Tensor
-    previous: torch.Tensor
-    gradient: torch.Tensor
-    best: torch.Tensor
-    best_gradient: torch.Tensor
-    best_loss: torch.Tensor
-    last_loss: torch.Tensor
-    step: torch.Tensor  # (k, 1, 1, 1)
-    rises: torch.Tensor  # steps since the last checkpoint at which the loss rose
-    halved: torch.Tensor  # at the last checkpoint
-    best_then: torch.Tensor  # best loss at the last checkpoint
-
-    @classmethod
-    def begin(cls, rows: torch.Tensor, runs: torch.Tensor, start: torch.Tensor, step: float) -> _Climb:
-        low = torch.full((len(rows),), -torch.inf, dtype=start.dtype, device=start.device)
-        nothing = torch.zeros_like(start)
-        return cls(
-            rows=rows,
-            runs=runs,
-            current=start,
-            previous=start,
-            gradient=nothing,
-            best=start.clone(),
-            best_gradient=nothing.clone(),
-            best_loss=low.clone(),
-            last_loss=low.clone(),
-            step=torch.full_like(low, step)[:, None, None, None],
-            rises=torch.zeros_like(low),
-            halved=torch.zeros_like(rows, dtype=torch.bool),
-            best_then=low,
-        )
-
-    def keep(self, chosen: torch.Tensor) -> None:
-        """Go on with some of the images only."""
-        for part in fields(self):
-            setattr(self, part.name, getattr(self, part.name)[chosen])
-
-    def note(self, seen: Estimate) -> None:
-        """Take in loss and gradient at ``current``."""
-        assert seen.gradient is not None
-        self.gradient = seen.gradient
-        # At the start there is no step to judge: the paper counts the steps of the loop.
-        self.rises += (seen.loss > self.last_loss) & torch.isfinite(self.last_loss)
-        self.last_loss = seen.loss
-        better = seen.loss > self.best_loss
-        self.best_loss = torch.where(better, seen.loss, self.best_loss)
-        self.best[better], self.best_gradient[better] = self.current[better], seen.gradient[better]
-
-    def reconsider(self, interval: int, rho: float) -> None:
-        """At a checkpoint, ``interval`` steps after the last: halve the step and go back to the best where stuck."""
-        stuck = (self.rises < rho * interval) | (~self.halved & (self.best_loss <= self.best_then))
-        self.best_then, self.halved = self.best_loss.clone(), stuck
-        self.rises = torch.zeros_like(self.rises)
-        self.step = torch.where(stuck[:, None, None, None], self.step / 2, self.step)
-        self.current = torch.where(stuck[:, None, None, None], self.best, self.current)
-        self.gradient = torch.where(stuck[:, None, None, None], self.best_gradient, self.gradient)
-
-    def advance(self, images: torch.Tensor, norm: Norm, eps: float, share: float) -> None:
-        """One step: ``share`` of the way to the projected gradient step, the rest along the step before."""
-        aim = norm.project(self.current + self.step * norm.direction(self.gradient), images, eps)
-        moved = aim
-        if share < 1.0:
-            moved = self.current + share * (aim - self.current) + (1 - share) * (self.current - self.previous)
-            moved = norm.project(moved, images, eps)
-        self.previous, self.current = self.current, moved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +60,12 @@ class _AutoPGD(Attack):
         return replace(self, restarts=5 * self.restarts)
 
     def perturb(self, model: Model, images: torch.Tensor, labels: torch.Tensor, streams: RandomStreams) -> AttackResult:
-        found = Found(images)
+        return self.perturb_within(model, images, labels, streams, len(images))
+
+    def perturb_within(
+        self, model: Model, images: torch.Tensor, labels: torch.Tensor, streams: RandomStreams, room: int
+    ) -> AttackResult:
+        found, room = Found(images), min(room, most_together(images))
         purposes, loss = self._runs(model, images, labels)
         run = 0
         while run < len(purposes):
@@ -149,12 +73,16 @@ class _AutoPGD(Attack):
             rows = torch.nonzero(~found.success if self.draws == 1 else torch.ones_like(found.success)).flatten()
             if not len(rows):
                 break
-            # Few images left: several runs side by side fill the batch that is known to fit.
-            group = range(run, min(run + max(len(images) // len(rows), 1), len(purposes)))
-            start = torch.cat([self._start(images[rows], streams.select(rows), purposes[one]) for one in group])
-            runs = torch.tensor(group, device=rows.device).repeat_interleave(len(rows))
-            climb = _Climb.begin(rows.repeat(len(group)), runs, start, 2 * self.eps)
-            self._climb(model, images, labels, climb, loss, found)
+            # Few images left: several runs side by side fill the batch that is known to fit. Many, of which a first run
+            # has taken the easy ones: parts of them, for the caches.
+            group = range(run, min(run + max(room // len(rows), 1), len(purposes)))
+            parts = rows.chunk(-(-len(rows) // room)) if run and self.draws == 1 else (rows,)
+            for part in parts:
+                start = [self._start(images[part], streams.select(part), purposes[one]) for one in group]
+                runs = torch.tensor(group, device=rows.device).repeat_interleave(len(part))
+                every = part.repeat(len(group))
+                climb = Climb.begin(self.norm, self.eps, images[every], every, runs, torch.cat(start))
+                self._climb(model, labels, climb, loss, found)
             run = group.stop
         if self.draws > 1:
             found.success = found.shares > 0.5
@@ -171,45 +99,49 @@ class _AutoPGD(Attack):
         draws = [self.norm.random_start(shape, self.eps, one) for one in streams.generators(*purpose)]
         return self.norm.project(images + torch.stack(draws).to(images), images, self.eps)
 
-    def _climb(
-        self,
-        model: Model,
-        images: torch.Tensor,
-        labels: torch.Tensor,
-        climb: _Climb,
-        loss: LossAt,
-        found: Found,
-    ) -> None:
+    def _climb(self, model: Model, labels: torch.Tensor, climb: Climb, loss: LossAt, found: Found) -> None:
         """Runs side by side; what they find goes to ``found``."""
         reconsidered, last = set(checkpoints(self.steps)), 0
         for step in range(self.steps + 1):
             end = step == self.steps
             seen = self._look(model, labels, climb, loss, gradient=not end)
             if self.draws == 1:
-                fooled = seen.wrong > 0
-                for run in sorted(set(climb.runs.tolist())):  # an image stands once in a run
-                    mine = climb.runs == run
-                    found.update(climb.rows[mine], climb.current[mine], seen.margins[mine], fooled[mine])
-                left = ~found.success[climb.rows]
-                if end or not bool(left.any()):
-                    return
-                if not bool(left.all()):
+                left = self._leave_fooled(climb, seen, found)
+                if left is not None:
+                    if not bool(left.any()):
+                        return
                     climb.keep(left)
                     seen = seen.select(left)
             elif end:
                 break
             climb.note(seen)
+            if end:
+                break
             if step in reconsidered:
                 climb.reconsider(step - last, self.rho)
                 last = step
-            climb.advance(images[climb.rows], self.norm, self.eps, _MOMENTUM if step else 1.0)
+            climb.advance(first=step == 0)
+        if self.draws == 1:
+            nothing = torch.zeros_like(climb.halved)
+            for mine in _each_run(climb):
+                found.update(climb.rows[mine], climb.best[mine], climb.best_margin[mine], nothing[mine])
+            return
         for candidates in (climb.best, climb.current):  # judged on draws that did not choose them
             share = wrong_share(model, candidates, labels[climb.rows], draws=2 * self.draws, chunk=self.chunk)
-            for run in sorted(set(climb.runs.tolist())):
-                mine = climb.runs == run
+            for mine in _each_run(climb):
                 found.compare(climb.rows[mine], candidates[mine], share[mine])
 
-    def _look(self, model: Model, labels: torch.Tensor, climb: _Climb, loss: LossAt, gradient: bool) -> Estimate:
+    def _leave_fooled(self, climb: Climb, seen: Estimate, found: Found) -> torch.Tensor | None:
+        """Keep what fools the model; returns which rows go on, bool (k,), None if all do."""
+        fooled = seen.wrong > 0
+        if not bool(fooled.any()):
+            return None
+        for mine in _each_run(climb):
+            mine &= fooled
+            found.update(climb.rows[mine], climb.current[mine], seen.margins[mine], fooled[mine])
+        return ~found.success[climb.rows]
+
+    def _look(self, model: Model, labels: torch.Tensor, climb: Climb, loss: LossAt, gradient: bool) -> Estimate:
         return estimate(
             model,
             climb.current,
@@ -225,6 +157,12 @@ class _AutoPGD(Attack):
         parts += [f"x{self.restarts}"] if self.restarts > 1 else []
         parts += [f"EoT-{self.draws}"] if self.draws > 1 else []
         return " ".join(parts)
+
+
+def _each_run(climb: Climb) -> Iterator[torch.Tensor]:
+    """For each run its rows, bool (k,): an image stands once in a run."""
+    for run in sorted(set(climb.runs.tolist())):
+        yield climb.runs == run
 
 
 @final
@@ -300,6 +238,13 @@ class TargetedAPGD(_AutoPGD):
             return targeted_difference_of_logits_ratio(logits, labels[rows], ranked[rows, runs % count])
 
         return [("apgd-t", target, restart) for restart in range(self.restarts) for target in range(count)], loss
+
+
+def most_together(images: torch.Tensor) -> int:
+    """How many images (n, c, h, w) are best run together: on a processor, as many as leave its caches some use."""
+    return (
+        max(_CACHED // (images[0].numel() * images.element_size()), 1) if images.device.type == "cpu" else sys.maxsize
+    )
 
 
 def likeliest_wrong(model: Model, images: torch.Tensor, labels: torch.Tensor, count: int) -> torch.Tensor:

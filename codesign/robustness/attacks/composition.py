@@ -61,7 +61,7 @@ class _Composite(Attack):
 
     def perturb(self, model: Model, images: torch.Tensor, labels: torch.Tensor, streams: RandomStreams) -> AttackResult:
         def run(attack: Attack, rows: torch.Tensor) -> AttackResult:
-            return attack.perturb(model, images[rows], labels[rows], streams.select(rows))
+            return attack.perturb_within(model, images[rows], labels[rows], streams.select(rows), len(images))
 
         starts = accumulate((len(_names(attack)) for attack in self.members), initial=0)
         runs = [(start, partial(run, attack)) for start, attack in zip(starts, self.members, strict=False)]

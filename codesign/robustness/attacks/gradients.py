@@ -36,7 +36,8 @@ def input_gradient(value: torch.Tensor, images: torch.Tensor, *, keep_graph: boo
             key="model",
             fix="remove no_grad, detach or integer arithmetic from its forward, or attack it without gradients",
         )
-    if not bool(torch.isfinite(gradient).all()):
+    # One pass in place of three: a sum is finite only if all it adds up is; if it is not, it may have overflowed.
+    if not bool(torch.isfinite(gradient.sum())) and not bool(torch.isfinite(gradient).all()):
         bad = int((~torch.isfinite(gradient).flatten(1).all(dim=1)).sum())
         raise InputError(
             "the gradient with respect to the pixels must be finite",
@@ -108,6 +109,8 @@ def estimate(
 
     Raises InputError if a gradient is asked for and there is none, or it is not finite.
     """
+    if draws == 1:
+        return _once(model, images, labels, loss, gradient)
     total = images.new_zeros(len(images))
     margins, wrong = torch.zeros_like(total), torch.zeros_like(total)
     slope = torch.zeros_like(images) if gradient else None
@@ -128,6 +131,18 @@ def estimate(
     if slope is not None:
         slope /= draws
     return Estimate(total / draws, margins / draws, wrong / draws, slope)
+
+
+def _once(model: Model, images: torch.Tensor, labels: torch.Tensor, loss: LossOf, gradient: bool) -> Estimate:
+    """``estimate`` for a single draw: nothing is averaged, so nothing is copied."""
+    pixels = images.detach().requires_grad_(gradient)
+    with torch.set_grad_enabled(gradient):
+        logits = logits_of(model, pixels)
+        losses = loss(logits)
+    slope = input_gradient(losses, pixels) if gradient else None
+    answers = logits.detach()
+    wrong = (answers.argmax(dim=1) != labels).to(images.dtype)
+    return Estimate(losses.detach(), margin(answers, labels), wrong, slope)
 
 
 def wrong_share(

@@ -37,6 +37,10 @@ class Norm(ABC):
         The result is in both, up to the rounding of its dtype; eps = 0 gives ``images`` exactly.
         """
 
+    def bounds(self, images: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor] | None:  # noqa: ARG002
+        """The ball with the box as one interval for each pixel, if it is that: clamping to it is then ``project``."""
+        return None
+
     @abstractmethod
     def direction(self, gradient: torch.Tensor) -> torch.Tensor:
         """The step of size 1 along which a linear function with this gradient rises most; 0 where the gradient is 0."""
@@ -77,6 +81,9 @@ class Linf(Norm):
 
     def project(self, moved: torch.Tensor, images: torch.Tensor, eps: float) -> torch.Tensor:
         return torch.clamp(moved, images - eps, images + eps).clamp_(0.0, 1.0)
+
+    def bounds(self, images: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
+        return (images - eps).clamp_(min=0.0), (images + eps).clamp_(max=1.0)
 
     def direction(self, gradient: torch.Tensor) -> torch.Tensor:
         return gradient.sign()
