@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from codesign.accelerator.model.evaluation import evaluate
-from codesign.accelerator.model.events import all_digits, scalar
+from codesign.accelerator.model.events import scalar
 from codesign.accelerator.model.imbalance import RealisedLatency, realised_latency
 from codesign.accelerator.model.masked_computes import part
 from codesign.accelerator.model.masked_pass import needs_masks
 from codesign.accelerator.model.nest import build_nest
-from codesign.accelerator.model.survival import Survival
+from codesign.accelerator.model.ragged import Existence, share_of
 from codesign.accelerator.result import Infeasible, Result
 from codesign.accelerator.spec.architecture import Architecture
 from codesign.accelerator.spec.density import DENSE, ActualData
@@ -162,9 +162,10 @@ def _effectual(
 ) -> int:
     """MACs with nonzero operands whose output is wanted."""
     masks_outputs = _masks_outputs(problem, sparse)
-    survival = Survival(problem, all_digits(build_nest(architecture, problem, mapping)))
+    existence = Existence(problem, build_nest(architecture, problem, mapping))
     wanted = [i for i, dataspace in enumerate(problem.dataspaces) if masks_outputs or not dataspace.read_write]
-    return part(macs, survival.none_empty(scalar(index) for index in wanted))
+    needed = tuple(scalar(index) for index in wanted)
+    return part(macs, share_of(existence.survival, needed, existence.operations))
 
 
 def _masks_outputs(problem: Problem, sparse: SparseOptimizations) -> bool:

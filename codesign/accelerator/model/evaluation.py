@@ -10,16 +10,15 @@ from codesign.accelerator.model.accesses import Accesses, count_accesses
 from codesign.accelerator.model.activity import Activity, ComputeActivity, dense_activity, dense_computes
 from codesign.accelerator.model.area import total_area_um2
 from codesign.accelerator.model.energy import Prices, access_energy_pJ, compute_energy_pJ, leakage_pJ
-from codesign.accelerator.model.events import all_digits
 from codesign.accelerator.model.legality import Demand, check_compute, check_levels, dense_demands
 from codesign.accelerator.model.masked_pass import needs_masks, run_masked
 from codesign.accelerator.model.nest import Nest, build_nest
 from codesign.accelerator.model.nest_analysis import analyse
 from codesign.accelerator.model.network import network_energy_pJ, networks_cost
 from codesign.accelerator.model.performance import LevelCycles, compute_cycles, level_cycles
+from codesign.accelerator.model.ragged import Existence
 from codesign.accelerator.model.samples import each_sample, sample_count
 from codesign.accelerator.model.sparse_pass import SparseOutcome, run_sparse
-from codesign.accelerator.model.survival import Survival
 from codesign.accelerator.model.traffic import StrideRule
 from codesign.accelerator.model.visits import operations
 from codesign.accelerator.result import ComputeStats, DataspaceStats, Infeasible, LevelStats, Result
@@ -126,7 +125,7 @@ def evaluate_samples(
     if isinstance(dense, Infeasible):
         yield from [dense] * count
         return
-    everything = Survival(problem, all_digits(dense.nest))
+    everything = Existence(problem, dense.nest).survival
     for number, own in enumerate(each_sample(problem)):
         prices = Prices(energy)
         masked = run_masked(
@@ -192,7 +191,7 @@ def _checked(dense: _Dense, outcome: SparseOutcome, prices: Prices) -> Result | 
 
 def _finished(dense: _Dense, outcome: SparseOutcome, prices: Prices) -> Result:
     nest, computes, activities = dense.nest, outcome.computes, outcome.activities
-    cycles = compute_cycles(nest, computes)
+    cycles = compute_cycles(nest, computes, masked=outcome.masked)
     levels = tuple(
         level_cycles(storage, part, dense.problem, row, cycles)
         for storage, part, row in zip(dense.architecture.storage, nest.levels, activities, strict=True)

@@ -105,13 +105,14 @@ def realised_latency(
         return plan
     survival = plan.setting.survival
     level = _synchronised(architecture, survival.digits, synchronised_at)
-    return _latency(survival, working_events(plan.unit, plan.kept_away), level)
+    return _latency(survival, working_events(plan.unit, plan.kept_away), plan.setting.existence.operations, level)
 
 
-def _latency(survival: Survival, events: Sequence[Event], level: int) -> RealisedLatency:
+def _latency(survival: Survival, working: Sequence[Event], existing: Sequence[Event], level: int) -> RealisedLatency:
     digits = survival.digits
     # A tile of a dense tensor is never empty.
-    events = [event for event in events if survival.problem.densities[event.dataspace] != DENSE]
+    working = [event for event in working if survival.problem.densities[event.dataspace] != DENSE]
+    events = (*working, *existing)
     expected = {event.dataspace for event in events} - set(survival.actual)
     names = [survival.problem.dataspaces[i].name for i in sorted(expected)]
     if expected:
@@ -143,7 +144,7 @@ def _latency(survival: Survival, events: Sequence[Event], level: int) -> Realise
         tuple(int(value) for value in np.concatenate(realised)),
         instances,
         prod(digits[i].bound for i in outside),
-        tuple(survival.problem.dataspaces[i].name for i in sorted({event.dataspace for event in events})),
+        tuple(survival.problem.dataspaces[i].name for i in sorted({event.dataspace for event in working})),
     )
 
 

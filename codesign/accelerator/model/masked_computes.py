@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from codesign.accelerator.model.activity import ComputeActivity, Fates
 from codesign.accelerator.model.events import Event, scalar
+from codesign.accelerator.model.ragged import share_of
 from codesign.accelerator.model.survival import Survival
 
 __all__ = ["KeptAway", "Unit", "masked_computes", "part"]
@@ -53,15 +54,21 @@ def part(count: int, share: Fraction | float) -> int:
     return int(count * share + 0.5)
 
 
-def masked_computes(dense: ComputeActivity, unit: Unit, kept_away: KeptAway, survival: Survival) -> ComputeActivity:
-    """Fates of all computes; those of different samples are averaged."""
+def masked_computes(
+    dense: ComputeActivity, unit: Unit, kept_away: KeptAway, survival: Survival, existing: Sequence[Event] = ()
+) -> ComputeActivity:
+    """Fates of all computes; those of different samples are averaged.
+
+    Args:
+        existing: what must not happen for an operation to exist, in a nest with imperfect loops.
+    """
     total = dense.fates.random
 
     def alive(*events: Event) -> int:
-        return part(total, survival.none_empty((*kept_away.all, *events)))
+        return part(total, share_of(survival, (*kept_away.all, *events), existing))
 
     arriving = alive()
-    skipped_storage = total - part(total, survival.none_empty(kept_away.skipping))
+    skipped_storage = total - part(total, share_of(survival, kept_away.skipping, existing))
     gated_storage = total - skipped_storage - arriving
     fates = Fates()
     masked: tuple[Event, ...] = ()

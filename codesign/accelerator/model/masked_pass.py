@@ -6,7 +6,7 @@ question for every access: in what share of the deliveries is nothing that it wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil
@@ -16,11 +16,12 @@ from codesign.accelerator.model.activity import Activity, ComputeActivity, Fates
 from codesign.accelerator.model.actual_data import actual_sparsity
 from codesign.accelerator.model.density_models import density_model
 from codesign.accelerator.model.energy import Prices
-from codesign.accelerator.model.events import Event, all_digits, event_of, scalar, served
+from codesign.accelerator.model.events import Event, event_of, scalar, served
 from codesign.accelerator.model.formats import Layout
 from codesign.accelerator.model.masked_computes import KeptAway, Unit, masked_computes, part
 from codesign.accelerator.model.nest import Nest
 from codesign.accelerator.model.occupancy import TileSparsity, tile_sparsity
+from codesign.accelerator.model.ragged import Existence, share_of
 from codesign.accelerator.model.saf import complete_loops
 from codesign.accelerator.model.sparse import metadata_words
 from codesign.accelerator.model.sparse_check import check_sparse
@@ -75,6 +76,7 @@ class _Setting:
     problem: Problem
     mapping: Mapping
     accesses: Sequence[Sequence[Accesses]]
+    existence: Existence
     survival: Survival
     prices: Prices
     tiles: list[dict[int, TileSparsity]] = field(default_factory=list)
@@ -123,13 +125,13 @@ def run_masked(
         tuple(column.get(level, dense_activity(row[index])) for index, column in enumerate(columns))
         for level, row in enumerate(accesses)
     )
-    computes = masked_computes(dense, plan.unit, plan.kept_away, setting.survival)
+    computes = masked_computes(dense, plan.unit, plan.kept_away, setting.survival, setting.existence.operations)
     unused = [
         str(ranks)
         for index, layouts in enumerate(plan.layouts)
         for ranks in unused_ranks(index, architecture, problem, sparse, layouts)
     ]
-    outcome = SparseOutcome(activities, computes, (*unused, *_unpriced(plan, problem)))
+    outcome = SparseOutcome(activities, computes, (*unused, *_unpriced(plan, problem)), masked=True)
     return MaskedOutcome(outcome, setting.survival, plan.kept_away, plan.unit)
 
 
@@ -146,20 +148,21 @@ def plan_masked(
 ) -> MaskedPlan | Infeasible:
     """Layouts and savings of all levels; arguments and errors as of ``run_masked``."""
     check_sparse(sparse, architecture, problem, output_masks=True)
-    if not nest.perfect:
-        raise InputError(
-            "not modelled: masks in a nest with imperfect loops",
-            key="mapping",
-            fix="choose factors that divide the bounds",
-        )
+    existence = Existence(problem, nest)
     if survival is None:
-        survival = Survival(problem, all_digits(nest))
-    setting = _Setting(architecture, problem, mapping, accesses, survival, prices)
+        survival = existence.survival
+    setting = _Setting(architecture, problem, mapping, accesses, existence, survival, prices)
     layouts: list[dict[int, Layout]] = []
     for index in range(len(problem.dataspaces)):
         found = find_layouts(index, architecture, problem, nest, complete_loops(mapping), accesses, sparse)
         if isinstance(found, Infeasible):
             return found
+        if not nest.perfect and any(layout.has_metadata for layout in found.values()):
+            raise InputError(
+                f"not modelled: masks with {problem.dataspaces[index].name} compressed in a nest with imperfect loops",
+                key="mapping",
+                fix="choose factors that divide the bounds",
+            )
         layouts.append(found)
         setting.tiles.append(_tiles(index, found, setting, nest))
     saved = _find_savings(sparse, setting)
@@ -283,8 +286,9 @@ def _activity(
     share = tile.average_replication / accesses.replication if accesses.replication else 0.0
     events = () if own is None else own.events
 
-    def alive(wanted: Iterable[Event]) -> Fraction | float:
-        survives = setting.survival.none_empty(wanted)
+    def alive(wanted: Sequence[Event], kind: str = "") -> Fraction | float:
+        existing = _existing(index, level, kind, setting) if wanted else ()
+        survives = share_of(setting.survival, wanted, existing)
         if share == 1.0 or not survives:
             return survives
         return min(1.0, float(survives) / share)
@@ -292,8 +296,8 @@ def _activity(
     data = {}
     for kind in _KINDS:
         count = getattr(accesses, f"{kind}s")
-        reached = part(count, alive((*outer, *word)))
-        made = reached if kind == "fill" else part(count, alive((*outer, *events, *word)))
+        reached = part(count, alive((*outer, *word), kind))
+        made = reached if kind == "fill" else part(count, alive((*outer, *events, *word), kind))
         data[kind] = _fates(made, reached - made, own)
     arriving, served_share = alive((*outer, *held)), alive((*outer, *events, *held))
     bits = {kind: _metadata_bits(kind, index, level, arriving, served_share, own, setting) for kind in _KINDS}
@@ -318,6 +322,15 @@ def _activity(
         decompressions=data["fill"].random if unpacks else 0,
         compressions=done[parent].updates.random if packs and parent is not None else 0,
     )
+
+
+def _existing(index: int, level: int, kind: str, setting: _Setting) -> tuple[Event, ...]:
+    """What must not happen for a word of these accesses to exist: those of fills come from the parent."""
+    accesses = setting.accesses[level][index]
+    parent = accesses.parent
+    place = (parent, level) if kind == "fill" and parent is not None else (level, accesses.child)
+    block, dataspace = setting.architecture.storage[place[0]].block_size, setting.problem.dataspaces[index]
+    return setting.existence.deliveries(setting.mapping.levels, dataspace, index, *place, block, apart=kind == "fill")
 
 
 def _held(index: int, level: int, setting: _Setting) -> tuple[Event, ...]:

@@ -22,10 +22,14 @@ class LevelCycles:
     slowdown: float = 1.0
 
 
-def compute_cycles(nest: Nest, computes: ComputeActivity) -> int:
-    """Cycles of the compute units. One imperfect loop anywhere makes it the product of the temporal bounds."""
+def compute_cycles(nest: Nest, computes: ComputeActivity, *, masked: bool = False) -> int:
+    """Cycles of the compute units. One imperfect loop anywhere makes it the product of the temporal bounds.
+
+    With masks, that product shrinks with the operations that take their cycle.
+    """
     if not nest.perfect:
-        return nest.temporal_steps
+        share = Fraction(computes.fates.spent + computes.idle, computes.algorithmic or 1) if masked else 1
+        return ceil(nest.temporal_steps * share)
     if computes.average_replication == 0:
         return 0
     return ceil((computes.fates.spent + computes.idle) / computes.average_replication)

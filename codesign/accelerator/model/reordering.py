@@ -147,6 +147,7 @@ def _positions(own: Sequence[Digit], digits: Sequence[Digit], bound: int) -> npt
         for number, inner in enumerate(turn):
             found.append(base + inner + (instance[::-1] if number % 2 else instance))
     positions = np.concatenate(found)
+    positions = positions[positions < bound]  # imperfect loops do not reach all that their factors would
     assert len(positions) == bound
     return positions
 

@@ -38,6 +38,8 @@ class SparseOutcome:
     activities: tuple[tuple[Activity, ...], ...]
     computes: ComputeActivity
     warnings: tuple[str, ...]
+    masked: bool = False
+    """Whether what is skipped shortens the cycles of a nest with imperfect loops too."""
 
 
 def run_sparse(

@@ -57,7 +57,8 @@ def operations(problem: Problem, mapping: Mapping) -> tuple[list[tuple], list[St
         vector = [0] * len(problem.bounds)
         for (_, _, d, _, stride), i in zip(reversed(loops), choice, strict=True):
             vector[d] += stride * i
-        found.append(Step(tuple(vector), tuple(reversed(choice))))
+        if all(value < bound for value, bound in zip(vector, problem.bounds, strict=True)):
+            found.append(Step(tuple(vector), tuple(reversed(choice))))
     return loops, found
 
 
@@ -82,14 +83,14 @@ def deliveries(problem, loops, steps, index: int, level: int, child: int | None)
         tiles[at] |= words(dataspace, [step.vector])
         moved = tuple(step.vector[d] for d in sorted(dataspace.dimensions))
         corners[at] = min(corners.get(at, moved), moved)
-    stay: dict[tuple, int] = {}
+    stay: dict[tuple, tuple] = {}  # since when; receivers at the edge of an imperfect nest have fewer steps
     for who in {at[0] for at in tiles}:
-        number, before = 0, None
+        since, before = (), None
         for when in sorted(at[1] for at in tiles if at[0] == who):
             if child is None or corners[who, when] != before:
-                number += 1
+                since = when
             before = corners[who, when]
-            stay[who, when] = number
+            stay[who, when] = since
     found = []
     for step in steps:
         who, when = tuple(step.indices[i] for i in receiver), tuple(step.indices[i] for i in reversed(time))
