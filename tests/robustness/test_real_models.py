@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from codesign.data.images import ImageSet
-from codesign.robustness.attacks import PGD
+from codesign.models.loading import load_model
+from codesign.robustness.attacks import APGD, PGD
 from codesign.robustness.protocol import evaluate_robustness
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -63,3 +64,20 @@ def test_resnet4b_reaches_its_published_accuracies() -> None:
     assert result.attacks[0].accuracy.value == pytest.approx(0.614, abs=0.01)
     assert result.attacks[1].accuracy.value == pytest.approx(0.158, abs=0.01)
     assert result.trusted
+
+
+@pytest.mark.skipif(
+    not (DATA / "models" / "resnet20-12fca82f.th").exists(), reason="needs ../shared/data with resnet20-12fca82f.th"
+)
+def test_a_natural_resnet20_falls_to_nothing() -> None:
+    checkpoint = str(DATA / "models" / "resnet20-12fca82f.th")
+    model = load_model("resnet20", checkpoint=checkpoint, num_classes=10, input_shape=(3, 32, 32)).module
+    with np.load(DATA / "cifar10" / "cifar10_test1000.npz") as arrays:
+        images = np.ascontiguousarray(arrays["x"][:60].transpose(0, 3, 1, 2))
+        labels = arrays["y"][:60].astype(np.int64)
+    cifar = ImageSet("cifar10", images, labels, tuple("0123456789"))
+    attacks = [PGD(eps=8 / 255), APGD(eps=8 / 255, steps=20)]
+    result = evaluate_robustness(model, cifar, attacks, batch_size=60, seed=0, sanity_images=0)
+    assert result.clean.value > 0.85
+    assert [outcome.accuracy.correct for outcome in result.attacks] == [0, 0]
+    assert not result.raised

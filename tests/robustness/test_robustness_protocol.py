@@ -283,6 +283,14 @@ def test_modes_and_gradients_are_put_back(network: nn.Sequential, bars: ImageSet
     assert [part.training for part in model.modules()] == modes
 
 
+def test_probabilities_are_measured_and_flagged(network: nn.Sequential, bars: ImageSet) -> None:
+    squashed = Wrapped(network, lambda inner, images: inner(images).softmax(1)).eval()
+    result = evaluate(squashed, bars, ATTACKS[0])
+    assert "PROBABILITIES" in [flag.id for flag in result.raised]
+    assert not result.trusted
+    assert result.clean.correct == evaluate(network, bars, ()).clean.correct
+
+
 def test_a_random_model_is_flagged_and_still_reproducible(network: nn.Sequential, bars: ImageSet) -> None:
     noisy = Wrapped(network, lambda inner, images: inner(images + 0.1 * torch.randn_like(images))).eval()
     before = torch.get_rng_state()
@@ -445,6 +453,10 @@ def test_remarks(network: nn.Sequential, bars: ImageSet) -> None:
     result = evaluate(network, more, FGSM(eps=0.5))
     assert result.notes[0] == "the model has 4 outputs, six has 6 classes"
     assert "a radius meant for L2?" in result.notes[1]
+    large = ImageSet("large", np.tile(bars.images, (1, 1, 2, 2)), bars.labels, tuple("abcd"))
+    shrinking = Wrapped(network, lambda inner, images: inner(images[:, :, ::2, ::2])).eval()
+    (note,) = evaluate(shrinking, large, PGD(eps=8 / 255, norm=L2(), steps=2), sanity_images=0).notes
+    assert "a radius meant for Linf?" in note
 
 
 def test_an_exported_program(network: nn.Sequential, bars: ImageSet) -> None:
