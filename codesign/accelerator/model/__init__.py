@@ -11,13 +11,14 @@ a mistake, the two semantics differ; ``compat`` repeats the mistake, ``clean`` d
   and counts of metadata reads are not replaced by those of updates;
 * a layout that keeps its zeros takes the whole tile of its storage (any layout with metadata takes the nonzeros only);
 * an expected density is at most 1 (rounding can make one access more than there are);
+* computes whose operand a storage level gates take their cycle (it vanishes);
 * compressed tensors may have any block size (the real program stops unless it is 1, 2, 4, 8, 16 or 32).
 
 Beyond the real program, and only in clean semantics: densities that are a tensor's own mask (docs/actual_data.md), and
 savings that wait for a mask over the tensor that is being written (docs/output_masks.md).
 
-Not modelled, and an InputError: overbooking, metadata of banded tensors, sparse runs of more than two operands, masks
-in nests with imperfect loops.
+Not modelled, and an InputError: overbooking, metadata of banded tensors, sparse runs of more than two operands, and
+some masks in nests with imperfect loops (``ragged``).
 """
 
 from __future__ import annotations
