@@ -22,10 +22,15 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 _HERE = Path(__file__).parent
 
 
+def _matters(path: Path) -> bool:
+    """Whether machine code depends on a module: what it compiles, or the constants that are part of that."""
+    return path.stem.endswith("layout") or "mapper.compiled import" in path.read_text(encoding="utf-8")
+
+
 @cache
 def _folder() -> Path | None:
     """Where machine code is kept: below NUMBA_CACHE_DIR or the user's cache folder; None if neither can be written."""
-    sources = sorted(path for path in _HERE.glob("*.py") if "compiled" in path.read_text(encoding="utf-8"))
+    sources = sorted(path for path in _HERE.glob("*.py") if _matters(path))
     content = sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(base) / "codesign" / f"{numba.__version__}-{content}"

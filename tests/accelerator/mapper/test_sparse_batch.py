@@ -10,6 +10,7 @@ import pytest
 
 from codesign.accelerator.energy import estimate
 from codesign.accelerator.mapper.batch import BatchEvaluator, why_inexact
+from codesign.accelerator.mapper.find import Budget, Found, search_mapping
 from codesign.accelerator.mapper.islands import Island
 from codesign.accelerator.mapper.legality import why_illegal
 from codesign.accelerator.mapper.nest import Batch
@@ -17,6 +18,7 @@ from codesign.accelerator.mapper.sampling import sample
 from codesign.accelerator.mapper.size import choices_of
 from codesign.accelerator.mapper.task import Task
 from codesign.accelerator.result import Infeasible, Result
+from codesign.accelerator.spec.constraints import FactorLimit, LoopConstraints
 from codesign.accelerator.spec.density import DENSE, Banded, Density, FixedStructured, Hypergeometric, StructuredNM
 from codesign.accelerator.spec.energy_table import EnergyEntry, EnergyTable, Provenance
 from codesign.accelerator.spec.loader import load_design, load_problem
@@ -32,7 +34,7 @@ from codesign.accelerator.spec.sparse import (
     TensorFormat,
 )
 from codesign.errors import InputError
-from tests.accelerator.mapper.mapper_designs import nest
+from tests.accelerator.mapper.mapper_designs import energy_table, nest, two_level
 from tests.accelerator.mapper.random_tasks import random_batch, rows_of, task_of
 
 SPECS = Path(__file__).parents[3] / "arch_specs"
@@ -205,6 +207,68 @@ def test_what_is_not_covered_is_said():
         assert why_inexact(own) == ("real or structured masks, and savings that wait for outputs",)
         evaluator = BatchEvaluator(own)
         assert not evaluator(random_batch(evaluator, 10, 0)).exact.any()
+
+
+COMPRESSED = SparseOptimizations(
+    (LevelSparsity("buffer", formats=(TensorFormat("Weights", (Rank("CP", 8, None, (tuple("NGMCPQRS"),)),)),)),)
+)
+
+
+def two_levels(words: int, share: float) -> Task:
+    """Weights that a buffer of ``words`` has to hold as a whole, with room for metadata."""
+    architecture, limits = two_level(words)
+    buffer = replace(architecture.storage[0], metadata_width_bits=8, metadata_depth=10_000, metadata_word_bits=8)
+    inner = replace(
+        limits.levels[0],
+        keep=(True, False, False),
+        temporal=LoopConstraints((FactorLimit(2, "=", 32), FactorLimit(3, "=", 32))),
+    )
+    problem = replace(nest(M=32, C=32, P=4), densities=(Hypergeometric(share), DENSE, DENSE))
+    energies = energy_table(architecture)
+    more = [EnergyEntry("buffer", f"metadata_{action}", 0.1, MADE_UP) for action in ("read", "write", "update")]
+    return Task(
+        replace(architecture, storage=(buffer, architecture.storage[1])),
+        problem,
+        replace(limits, levels=(inner, limits.levels[1])),
+        EnergyTable((*energies.energies, *more)),
+        COMPRESSED,
+    )
+
+
+def test_a_tile_that_fits_without_its_zeros_is_searched_and_found():
+    found = search_mapping(two_levels(200, 0.1), budget=Budget(2000))
+    assert isinstance(found, Found)
+    assert found.best.result.levels["buffer"].dataspaces["Weights"].utilized_capacity == 103  # a tenth of 32 x 32
+    refused = search_mapping(two_levels(200, 0.9), budget=Budget(2000))
+    assert isinstance(refused, Infeasible)
+    assert (refused.demand, refused.capacity) == (922, 200)
+
+
+def test_too_little_room_for_metadata_is_said():
+    task = two_levels(200, 0.1)
+    small = replace(task.architecture.storage[0], metadata_depth=50)
+    refused = search_mapping(
+        replace(task, architecture=replace(task.architecture, storage=(small, task.architecture.storage[1]))),
+        budget=Budget(2000),
+    )
+    assert isinstance(refused, Infeasible)
+    assert refused.unit == "metadata bits"
+
+
+def test_what_the_engine_does_not_model_is_not_taken_for_legal_and_is_said():
+    task = two_levels(10**9, 0.5)
+    huge = replace(nest(M=32, C=2**25, P=4), densities=(Hypergeometric(0.5), DENSE, DENSE))
+    free = replace(task.constraints.levels[0], temporal=LoopConstraints((FactorLimit(2, "=", 16),)))
+    limits = replace(task.constraints, levels=(free, task.constraints.levels[1]))
+    own = replace(task, problem=huge, constraints=limits)
+    evaluator = BatchEvaluator(own)
+    answers = evaluator(random_batch(evaluator, 60, 0))
+    assert answers.legal.any()
+    assert not answers.legal.all()  # a distribution of more occupancies than the engine lists
+    fixed = LoopConstraints((FactorLimit(2, "=", 16), FactorLimit(3, "=", 2**25)))
+    only = replace(limits, levels=(replace(free, temporal=fixed), limits.levels[1]))
+    with pytest.raises(InputError, match="not modelled"):
+        search_mapping(replace(own, constraints=only), budget=Budget(1000))
 
 
 def test_searches_and_samples_learn_what_they_need_and_do_not_depend_on_it():
