@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,7 @@ from codesign.accelerator.model.packed_mask import SAMPLES, placed_bits
 from codesign.accelerator.spec.actual_data import ActualData
 from codesign.accelerator.spec.problem import Dataspace, Problem
 
-__all__ = ["actual_sparsity", "actual_tiles", "tile_counts"]
+__all__ = ["KnownTiles", "actual_sparsity", "actual_tiles", "known_sparsity", "tile_counts"]
 
 
 def actual_tiles(data: ActualData, problem: Problem, dataspace: Dataspace, box: Sequence[int]) -> Occupancies:
@@ -88,20 +90,73 @@ def actual_sparsity(
     block: int,
 ) -> TileSparsity:
     """Like ``tile_sparsity``, from the mask. The metadata of the fullest tile is an upper bound."""
+    overall = data.ones / (data.samples * problem.tensor_size(dataspace))
+    known = _Mask(data, problem, dataspace, overall)
+    return known_sparsity(known, dataspace, tile, box, layout, parent, block)
+
+
+class KnownTiles(Protocol):
+    """What is known of a tensor's tiles, by their iterations a dimension."""
+
+    @property
+    def share(self) -> float:
+        """Share of ones in the tensor."""
+        ...
+
+    def empty(self, box: Sequence[int]) -> float:
+        """Share of tiles that hold no one."""
+        ...
+
+    def most(self, box: Sequence[int]) -> int:
+        """Ones of the fullest tile."""
+        ...
+
+    def occupancies(self, box: Sequence[int]) -> Occupancies:
+        """Distribution over all tiles."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    data: ActualData
+    problem: Problem
+    dataspace: Dataspace
+    share: float
+
+    def occupancies(self, box: Sequence[int]) -> Occupancies:
+        return actual_tiles(self.data, self.problem, self.dataspace, box)
+
+    def empty(self, box: Sequence[int]) -> float:
+        tiles = self.occupancies(box)
+        return tiles.probabilities[0] if tiles.counts[0] == 0 else 0.0
+
+    def most(self, box: Sequence[int]) -> int:
+        return max(self.occupancies(box).counts)
+
+
+def known_sparsity(
+    known: KnownTiles,
+    dataspace: Dataspace,
+    tile: Accesses,
+    box: Sequence[int],
+    layout: Layout,
+    parent: Layout | None,
+    block: int,
+) -> TileSparsity:
+    """``tile_sparsity`` of a tensor of which more is known than its density; arguments as there."""
     plain = (Units(),) * len(layout.ranks)
     if not (layout.has_metadata or (parent is not None and parent.has_metadata)):
-        overall = data.ones / (data.samples * problem.tensor_size(dataspace))
-        return TileSparsity(layout, overall, plain, float(tile.replication), tile.size, 0)
-    occupancies = actual_tiles(data, problem, dataspace, box)
+        return TileSparsity(layout, known.share, plain, float(tile.replication), tile.size, 0)
     words = dataspace.tile_size(box)
-    empty = occupancies.probabilities[0] if occupancies.counts[0] == 0 else 0.0
+    empty = known.empty(box)
     share = 1 - empty if parent is not None and parent.has_metadata else 1.0
+    occupancies = known.occupancies(box)
     mean = sum(k * p for k, p in zip(*occupancies, strict=True))
     density = min(1.0, mean / words / share) if share else 0.0
     if not layout.has_metadata:
         return TileSparsity(layout, mean / words, plain, tile.replication * share, tile.size, 0)
-    most = max(occupancies.counts)
-    units, bits = _metadata(data, problem, dataspace, layout, empty, share, most)
+    most = known.most(box)
+    units, bits = _metadata(known, layout, empty, share, most)
     given = Occupancies(occupancies.counts, [p / share for p in occupancies.probabilities]) if share else occupancies
     return TileSparsity(
         layout=layout,
@@ -115,13 +170,7 @@ def actual_sparsity(
 
 
 def _metadata(
-    data: ActualData,
-    problem: Problem,
-    dataspace: Dataspace,
-    layout: Layout,
-    empty: float,
-    share: float,
-    most: int,
+    known: KnownTiles, layout: Layout, empty: float, share: float, most: int
 ) -> tuple[tuple[Units, ...], int]:
     """Mean metadata of a tile that is sent, rank by rank (see ``metadata``), and bits of the fullest one at most."""
     top = len(layout.ranks) - 1
@@ -133,8 +182,7 @@ def _metadata(
         if rank.fiber == 1 and number != counted_always:
             continue
         inside = layout.ranks[number - 1].upper if number else layout.base
-        tiles = actual_tiles(data, problem, dataspace, inside)
-        inner_empty = tiles.probabilities[0] if tiles.counts[0] == 0 else 0.0
+        inner_empty = known.empty(inside)
         scale = 1 / share if share else 0.0
         places = fibers * rank.fiber
         units[number] = _units(

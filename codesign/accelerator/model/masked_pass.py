@@ -13,7 +13,7 @@ from math import ceil
 
 from codesign.accelerator.model.accesses import Accesses
 from codesign.accelerator.model.activity import Activity, ComputeActivity, Fates, dense_activity
-from codesign.accelerator.model.actual_data import actual_sparsity
+from codesign.accelerator.model.actual_data import actual_sparsity, known_sparsity
 from codesign.accelerator.model.density_models import density_model
 from codesign.accelerator.model.energy import Prices
 from codesign.accelerator.model.events import Event, event_of, scalar, served
@@ -26,6 +26,7 @@ from codesign.accelerator.model.saf import complete_loops
 from codesign.accelerator.model.sparse import metadata_words
 from codesign.accelerator.model.sparse_check import check_sparse
 from codesign.accelerator.model.sparse_pass import SparseOutcome, find_layouts
+from codesign.accelerator.model.structured_tiles import StructuredTiles
 from codesign.accelerator.model.survival import Survival
 from codesign.accelerator.model.unused_ranks import unused_ranks
 from codesign.accelerator.result import Infeasible
@@ -194,14 +195,8 @@ def _tiles(index: int, layouts: dict[int, Layout], setting: _Setting, nest: Nest
             found[level] = actual_sparsity(density, problem, dataspace, tile, box, layout, parent, block)
             continue
         if isinstance(density, StructuredNM | Vectors):
-            if layout.has_metadata:
-                raise InputError(
-                    f"not modelled: a compressed {dataspace.name} with N:M or vector structure",
-                    got=repr(density),
-                    key=f"problem.instance.densities.{dataspace.name}",
-                    fix="store it uncompressed, or give its actual data",
-                )
-            found[level] = TileSparsity(layout, density.density, (), float(tile.replication), tile.size, 0)
+            known = StructuredTiles.of(density, problem, dataspace)
+            found[level] = known_sparsity(known, dataspace, tile, box, layout, parent, block)
             continue
         model = density_model(problem, index, compat=False)
         found[level] = tile_sparsity(tile, box, dataspace, model, layout, parent, block, compat=False)
