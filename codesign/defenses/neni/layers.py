@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codesign.defenses.neni import controls
-from codesign.defenses.neni.gradients import GRADIENT_MODES, GradientMode, GradientSettings, combine
+from codesign.defenses.neni.gradients import GRADIENT_MODES, GradientMode, GradientSettings, combine, with_gradient_of
 from codesign.defenses.neni.inference import can_fuse, fused_output
 from codesign.defenses.neni.projection import scale_of
 from codesign.defenses.neni.quantization import quantize_rows, sample_codes, sample_scales
@@ -190,14 +190,25 @@ class DefendedLayer(nn.Module, ABC):
             return exact
         if self.plan.control == "uniform":
             return controls.uniform(exact, self.per_channel(self.noise_std))
+        if self.gradient.mode == "bpda_exact" and exact.requires_grad:
+            # Only z passes a gradient on, so that z' itself needs none.
+            with torch.no_grad():
+                value = self._merged(x.detach(), exact.detach(), overwrite=False)
+            return with_gradient_of(exact, value)
+        return self._merged(x, exact, overwrite=self.observer is None)
+
+    def _merged(self, x: Tensor, exact: Tensor, *, overwrite: bool) -> Tensor:
+        """z', or the controls' that select neurons or show z~; may put it in the place of ``exact``."""
         if can_fuse(self, x):
-            done = fused_output(self, x, exact, overwrite=self.observer is None)
+            done = fused_output(self, x, exact, overwrite=overwrite)
             if done is not None:
                 return done
             exact = self.exact(x)
-        approximate = self.approximate(x)
         if self.plan.control == "approximation":
-            return approximate
+            return self.approximate(x)
+        # Rounding as written passes no gradient on to x (z does): cut off here, nothing is computed for it.
+        cut = self.plan.precision != "none" and not self._rounds_straight_through()
+        approximate = self.approximate(x.detach() if cut else x)
         with torch.no_grad():
             mask = self._mask(approximate.detach())
         if self.mask_observer is not None:
