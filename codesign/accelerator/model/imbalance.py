@@ -136,8 +136,8 @@ def _latency(survival: Survival, working: Sequence[Event], existing: Sequence[Ev
     for number, parts in enumerate(blocks):
         count = min(SAMPLES, survival.samples - number * SAMPLES) if varies else survival.samples
         work = counts_by(parts, [i for i in kept if i in outside], [i for i in kept if i in spatial], count)
-        realised.append(work.max(axis=1).sum(axis=0, dtype=np.int64) * same_work * same_steps)
-        total = work.sum(axis=(0, 1), dtype=np.int64) * same_work * same_steps * same_instances
+        realised.append(work.max(axis=2).sum(axis=1, dtype=np.int64) * same_work * same_steps)
+        total = work.sum(axis=(1, 2), dtype=np.int64) * same_work * same_steps * same_instances
         busy.append(total / instances)
     return RealisedLatency(
         tuple(float(value) for value in np.concatenate(busy)),

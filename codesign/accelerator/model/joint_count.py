@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from string import ascii_letters
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,42 +60,46 @@ def in_each_sample(parts: Sequence[Part], count: int) -> _Ints:
         for words, labels, varies in parts:
             if varies:
                 planes, own = _planes(words, labels, shared)
-                values = sum(
-                    unpacked(plane, count)[..., start : start + step].astype(np.float64) * 2**k
-                    for k, plane in enumerate(planes)
-                )
-                factors.append((np.asarray(values), (*own, _SAMPLE)))
+                factors.append((_values(planes, start, min(start + step, count), np.float64), (*own, _SAMPLE)))
         found.append(np.rint(_product(factors)).astype(np.int64).reshape(-1))
     return np.concatenate(found)
 
 
-def counts_by(parts: Sequence[Part], rows: Sequence[int], columns: Sequence[int], count: int) -> _Ints:
-    """Operations with ones everywhere: (positions of the labels ``rows``, those of ``columns``, samples)."""
+def counts_by(parts: Sequence[Part], rows: Sequence[int], columns: Sequence[int], count: int) -> npt.NDArray[np.int32]:
+    """Operations with ones everywhere: (samples, positions of the labels ``rows``, those of ``columns``)."""
     if not parts:
-        return np.ones((1, 1, count), np.int64)
+        return np.ones((count, 1, 1), np.int32)
     keep = (*rows, *columns)
     wanted = {*_shared(parts), *keep}
-    step = count if len(parts) == 1 else _FEW
-    planes = [_planes(words, labels, wanted) if varies else None for words, labels, varies in parts]
     sizes = {label: n for words, labels, _ in parts for label, n in zip(labels, words.shape, strict=True)}
-    found = []
+    shape = prod(sizes[label] for label in rows), prod(sizes[label] for label in columns)
+    constant = [_summed((words != 0).astype(np.uint8), labels, wanted) for words, labels, varies in parts if not varies]
+    planes = [_planes(words, labels, wanted) for words, labels, varies in parts if varies]
+    if not planes:
+        table = np.rint(_product(constant, keep)).astype(np.int32).reshape(1, *shape)
+        return np.broadcast_to(table, (count, *shape))
+    found = np.empty((count, *shape), np.int32)
+    step = count if len(parts) == 1 else _FEW
     for start in range(0, count, step):
-        factors = []
-        for (words, labels, _), digits in zip(parts, planes, strict=True):
-            if digits is None:
-                factors.append(_summed((words != 0).astype(np.uint8), labels, wanted))
-                continue
-            values = sum(
-                unpacked(plane, count)[..., start : start + step].astype(np.float64) * 2**k
-                for k, plane in enumerate(digits[0])
-            )
-            factors.append((np.asarray(values), (*digits[1], _SAMPLE)))
-        total = _product(factors, (*keep, _SAMPLE))
-        samples = total.shape[-1] if any(digits is not None for digits in planes) else 1
-        shape = prod(sizes[label] for label in rows), prod(sizes[label] for label in columns), samples
-        found.append(np.rint(total).astype(np.int64).reshape(shape))
-    table = np.concatenate(found, axis=2) if any(digits is not None for digits in planes) else found[0]
-    return np.broadcast_to(table, (*table.shape[:2], count))
+        stop = min(start + step, count)
+        if len(parts) == 1:
+            digits, labels = planes[0]
+            values = _values(digits, start, stop, np.int32)
+            order = [values.ndim - 1, *(labels.index(label) for label in keep)]
+            found[start:stop] = values.transpose(order).reshape(stop - start, *shape)
+            continue
+        varying = [(_values(digits, start, stop, np.float64), (*labels, _SAMPLE)) for digits, labels in planes]
+        total = _product([*constant, *varying], (_SAMPLE, *keep))
+        found[start:stop] = np.rint(total).reshape(stop - start, *shape)
+    return found
+
+
+def _values(digits: Sequence[Words], start: int, stop: int, kind: type[Any]) -> npt.NDArray[Any]:
+    """Binary digits as numbers, the samples last."""
+    total = unpacked(digits[0], start, stop).astype(kind)
+    for place, digit in enumerate(digits[1:], 1):
+        total += unpacked(digit, start, stop).astype(kind) * 2**place
+    return total
 
 
 def _three(first: Part, second: Part, constant: Part) -> int:

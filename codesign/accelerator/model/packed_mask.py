@@ -62,10 +62,12 @@ def placed(data: ActualData, extents: tuple[int, ...]) -> Words:
     return words
 
 
-def unpacked(words: Words, samples: int) -> npt.NDArray[np.uint8]:
-    """One block (without its axis) as bits: (*shape, samples)."""
+def unpacked(words: Words, start: int, stop: int) -> npt.NDArray[np.uint8]:
+    """Samples of one block (without its axis) as bits: (*shape, stop - start)."""
     flat = np.ascontiguousarray(words, "<u8").view(np.uint8).reshape(*words.shape, SAMPLES // 8)
-    return np.unpackbits(flat, axis=-1, bitorder="little")[..., :samples]
+    first = start // 8
+    bits = np.unpackbits(flat[..., first : -(-stop // 8)], axis=-1, bitorder="little")
+    return bits[..., start - 8 * first : stop - 8 * first]
 
 
 def indicator(
