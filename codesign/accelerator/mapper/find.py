@@ -18,15 +18,14 @@ from codesign.accelerator.mapper.goal import EDP, Goal
 from codesign.accelerator.mapper.heuristic import DEFAULT_EFFORT, Effort
 from codesign.accelerator.mapper.imperfect import imperfect_candidates
 from codesign.accelerator.mapper.islands import Island
-from codesign.accelerator.mapper.legality import why_illegal
 from codesign.accelerator.mapper.moves import Choices
 from codesign.accelerator.mapper.nest import Batch
+from codesign.accelerator.mapper.ranking import Candidate, Ranking
 from codesign.accelerator.mapper.size import SpaceSize, choices_of, size_of
 from codesign.accelerator.mapper.strategies import DEFAULT_BUDGET, Budget, Progress, Run, Tried, anneal, exhaust
 from codesign.accelerator.mapper.task import Task
-from codesign.accelerator.result import Infeasible, Result
+from codesign.accelerator.result import Infeasible
 from codesign.accelerator.spec.mapping import Mapping
-from codesign.errors import InputError
 
 __all__ = ["DEFAULT_BUDGET", "Budget", "Candidate", "Found", "search_mapping"]
 
@@ -36,14 +35,6 @@ _RANKED_AT_LEAST = 4
 """Those for which a limited time leaves room."""
 _IMPERFECT_SHARE = 0.2
 """Of a limited time, spent at most until imperfect factors have been looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A legal mapping with the exact engine's answer."""
-
-    mapping: Mapping
-    result: Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +135,16 @@ def search_mapping(
     Island(evaluator, choices, (1.0, 1.0), base, seed=0, stream=0).advance(0)
     preparation_s = now() - before
     clock = Clock(begin + preparation_s, budget.seconds, stop, now)
-    before = now()
-    first = _judged(task, evaluator.space.mapping(base, 0))
+    ranking, before = Ranking(task, goal, clock), now()
+    ranking.add([evaluator.space.mapping(base, 0)])
     # The engine's time for one mapping says what the ranking of those that are found will take.
-    reserve_s = _RANKED_AT_LEAST * (now() - before)
-    run = Run(clock, seed, workers, progress, effort, reserve_s)
-    candidates, tried = _tried(task, evaluator, choices, base, goal, budget, size, run)
-    ranked = _ranked(task, goal, candidates, first, clock)
+    run = Run(clock, seed, workers, progress, effort, reserve_s=_RANKED_AT_LEAST * (now() - before))
+    tried = _tried(task, evaluator, choices, base, budget, size, run, ranking)
+    ranking.add(_mappings(evaluator, goal, tried.pools))
+    ranked = ranking.best()
     if isinstance(ranked, Infeasible):
         return ranked
-    stopped = "interrupted" if clock.interrupted else tried.stopped
+    stopped = "interrupted" if clock.interrupted or ranking.interrupted else tried.stopped
     return Found(ranked, goal, tried.evaluated, tried.valid, clock.spent_s, stopped, bound, size, preparation_s)
 
 
@@ -162,30 +153,28 @@ def _tried(
     evaluator: BatchEvaluator,
     choices: Choices,
     base: Batch,
-    goal: Goal,
     budget: Budget,
     size: SpaceSize,
     run: Run,
-) -> tuple[list[Mapping], Tried]:
-    """What is worth the engine's time, best first, and how it was found."""
-    others: list[Mapping] = []
+    ranking: Ranking,
+) -> Tried:
+    """The search itself; mappings with imperfect factors, which only the engine knows, are ranked before it."""
+    goal = ranking.goal
     try:
         if not goal.perfect_only:
-            others = imperfect_candidates(task, goal, run.clock.share(_IMPERFECT_SHARE))
+            ranking.add(imperfect_candidates(task, goal, run.clock.share(_IMPERFECT_SHARE)))
     except KeyboardInterrupt:
-        return [*others, evaluator.space.mapping(base, 0)], Tried([], 0, 0, "interrupted")
+        return Tried([], 0, 0, "interrupted")
     limit = MOST_EXHAUSTIVE if budget.evaluations is None else min(MOST_EXHAUSTIVE, budget.evaluations)
+    if ranking.interrupted:
+        return Tried([], 0, 0, "interrupted")
     if size.total <= limit:
-        tried = exhaust(evaluator, choices, goal, run)
-    else:
-        tried = anneal(evaluator, choices, base, goal, budget, run)
-    found = _mappings(evaluator, goal, tried.pools, base)
-    cut = min(_RANKED_AT_LEAST, len(found) - 1)
-    return [*found[:cut], *others, *found[cut:]], tried
+        return exhaust(evaluator, choices, goal, run)
+    return anneal(evaluator, choices, base, goal, budget, run)
 
 
-def _mappings(evaluator: BatchEvaluator, goal: Goal, pools: Sequence[Batch], base: Batch) -> list[Mapping]:
-    """What was found, for the engine, best first; the base comes last, as the one most likely to fit."""
+def _mappings(evaluator: BatchEvaluator, goal: Goal, pools: Sequence[Batch]) -> list[Mapping]:
+    """What was found, for the engine, best first."""
     each = _RANKED_INEXACT if evaluator.inexact else _RANKED_EXACT
     best = [pool.take(slice(0, each)) for pool in pools if len(pool)]
     if best and not goal.pareto:
@@ -196,7 +185,7 @@ def _mappings(evaluator: BatchEvaluator, goal: Goal, pools: Sequence[Batch], bas
             key = batch.factors[row].tobytes() + batch.order[row].tobytes() + batch.keep[row].tobytes()
             if key not in seen:
                 seen[key] = evaluator.space.mapping(batch, row)
-    return [*seen.values(), evaluator.space.mapping(base, 0)]
+    return list(seen.values())
 
 
 def _sorted(evaluator: BatchEvaluator, goal: Goal, batch: Batch) -> Batch:
@@ -204,58 +193,3 @@ def _sorted(evaluator: BatchEvaluator, goal: Goal, batch: Batch) -> Batch:
     result = evaluator(batch)
     values = energy * np.log(np.maximum(result.energy_pJ, 1e-300)) + cycles * np.log(np.maximum(result.cycles, 1e-300))
     return batch.take(np.argsort(values, kind="stable"))
-
-
-def _judged(task: Task, mapping: Mapping) -> Result | Infeasible | InputError:
-    """The engine's answer; an error where it does not model the mapping."""
-    try:
-        illegal = why_illegal(task.architecture, task.problem, task.constraints, mapping, task.sparse)
-        return illegal or task.evaluate(mapping)
-    except InputError as error:
-        return error
-
-
-def _ranked(
-    task: Task, goal: Goal, candidates: Sequence[Mapping], first: Result | Infeasible | InputError, clock: Clock
-) -> tuple[Candidate, ...] | Infeasible:
-    """The engine's ranking; why the first candidate is refused, if all are (InputError: it is not modelled).
-
-    At the end of the time, or with Ctrl-C, what is legal by then has to do.
-
-    Args:
-        candidates: the last one is the smallest mapping.
-        first: the engine's answer for that one.
-    """
-    answers: list[Result | Infeasible | InputError] = []
-    legal: list[Candidate] = []
-    try:
-        for mapping in candidates[:-1]:
-            if legal and clock.out():
-                break
-            answers.append(_judged(task, mapping))
-            if isinstance(answers[-1], Result):
-                legal.append(Candidate(mapping, answers[-1]))
-    except KeyboardInterrupt:
-        pass  # what is known by now is the answer
-    answers.append(first)
-    if isinstance(first, Result):
-        legal.append(Candidate(candidates[-1], first))
-    if not legal:
-        refused = next((answer for answer in answers if isinstance(answer, Infeasible)), None)
-        if refused is not None:
-            return refused
-        raise next(answer for answer in answers if isinstance(answer, InputError))
-    legal.sort(key=lambda candidate: goal.key(candidate.result))
-    return _front(goal, legal) if goal.pareto else (legal[0],)
-
-
-def _front(goal: Goal, legal: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """Of candidates in ascending order, those that no earlier one beats in the second objective too."""
-    front: list[Candidate] = []
-    least = np.inf
-    for candidate in legal:
-        second = goal.key(candidate.result)[1]
-        if second < least:
-            least = second
-            front.append(candidate)
-    return tuple(front)
