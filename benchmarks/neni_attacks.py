@@ -1,8 +1,9 @@
 """Which way of differentiating a defended network breaks how many images, beside the controls at equal settings.
 
 ``python benchmarks/neni_attacks.py --checkpoint FILE --training TRAINING.npy --test TEST.npz --out RESULTS.jsonl
-[--images 200] [--dimension K] [--controls neni,exact] [--eps 2,8]``. CIFAR-10 and its ResNet-20, fitted to the first
-1,000 of TRAINING.npy (uint8 (n, channels, rows, columns)); TEST.npz has ``x`` (n, rows, columns, channels) and ``y``.
+[--images 200] [--dimension K] [--controls neni,exact] [--eps 2,8] [--modes as_coded]``. CIFAR-10 and its ResNet-20,
+fitted to the first 1,000 of TRAINING.npy (uint8 (n, channels, rows, columns)); TEST.npz has ``x`` (n, rows, columns,
+channels) and ``y``.
 
 Every row of RESULTS.jsonl is one network, radius and mode; rows that are there are not run again. PGD-20 (Linf, one
 random start) in each mode, and images made on the undefended network. Networks that draw at random are attacked on the
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--dimension", type=int, default=None)
     parser.add_argument("--controls", default=",".join(get_args(Control)))
     parser.add_argument("--eps", default="2,8", help="in 255ths")
+    parser.add_argument("--modes", default=None, help="only these of a network's gradient modes; all where absent")
     arguments = parser.parse_args()
     test = np.load(arguments.test)
     pixels = np.ascontiguousarray(test["x"][: arguments.images].transpose(0, 3, 1, 2))
@@ -64,7 +66,9 @@ def main() -> None:
         common = {"control": control, "images": arguments.images, "settings": settings.record()}
         network: DefendedModel | None = None
         for eps in arguments.eps.split(","):
-            for mode in ("as_coded", *_modes(control), _TRANSFER):
+            offered = ("as_coded", *_modes(control))
+            wanted = offered if arguments.modes is None else arguments.modes.split(",")
+            for mode in (*(mode for mode in offered if mode in wanted), _TRANSFER):
                 key = common | {"eps_255": float(eps), "mode": mode}
                 if any(key.items() <= row.items() for row in done):
                     continue
