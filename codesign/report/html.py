@@ -16,7 +16,7 @@ from codesign.report.realised import realised_rows, times_text
 from codesign.report.robustness import p_value_text, threat_rows, verdict
 from codesign.report.svg import inline_svg
 from codesign.report.tables import SUMMARY_COLUMNS, footnotes, summary_rows
-from codesign.report.waterfall import losses_text, waterfall_rows
+from codesign.report.waterfall import layer_waterfalls, losses_text, waterfall_rows
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -87,6 +87,7 @@ def render_html(comparison: Comparison, figures: Sequence[ReportFigure]) -> str:
             layer_facts=layer_facts,
             p_value_text=p_value_text,
             waterfall_rows=waterfall_rows(record),
+            waterfall_layers=layer_waterfalls(record),
             losses_text=losses_text,
             realised_rows=realised_rows(record, layers=False),
             realised_layers=realised_rows(record, layers=True),

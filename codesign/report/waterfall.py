@@ -17,6 +17,7 @@ __all__ = [
     "STAGES",
     "Stage",
     "WaterfallRow",
+    "layer_waterfalls",
     "losses_text",
     "show_waterfall",
     "stages",
@@ -45,13 +46,14 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class WaterfallRow:
-    """One model on one architecture for one input kind."""
+    """One model, or one ``layer`` of it, on one architecture for one input kind."""
 
     model: str
     architecture: str
     input_kind: str
     stages: tuple[Stage, Stage, Stage, Stage]
     not_modelled: tuple[str, ...]
+    layer: str = ""
 
 
 def stages(waterfall: WaterfallRecord) -> tuple[Stage, Stage, Stage, Stage]:
@@ -75,6 +77,17 @@ def waterfall_rows(record: Record) -> tuple[WaterfallRow, ...]:
         WaterfallRow(model.name, entry.architecture, entry.input_kind, stages(found), found.not_modelled)
         for model in record.models
         for entry, found in _found(model.hardware)
+    )
+
+
+def layer_waterfalls(record: Record) -> tuple[WaterfallRow, ...]:
+    """One row per layer that has a waterfall, in the order of the record."""
+    return tuple(
+        WaterfallRow(model.name, entry.architecture, entry.input_kind, stages(found), found.not_modelled, row.layer)
+        for model in record.models
+        for entry in model.hardware
+        for row in entry.layers
+        if (found := row.waterfall) is not None
     )
 
 

@@ -14,7 +14,7 @@ from codesign.report.figures import build_figures
 from codesign.report.figures.style import drawing
 from codesign.report.figures.waterfall import waterfall_bars
 from codesign.report.html import render_html
-from codesign.report.waterfall import losses_text, stages, waterfall_rows, waterfall_table
+from codesign.report.waterfall import layer_waterfalls, losses_text, stages, waterfall_rows, waterfall_table
 
 FALL = WaterfallRecord(
     macs=1000,
@@ -36,7 +36,13 @@ def fallen(make_record: Callable[..., Record]) -> Record:
     """Every simulation of the usual record with the same waterfall."""
     record = make_record()
     models = tuple(
-        replace(model, hardware=tuple(replace(entry, waterfall=FALL) for entry in model.hardware))
+        replace(
+            model,
+            hardware=tuple(
+                replace(entry, waterfall=FALL, layers=tuple(replace(layer, waterfall=FALL) for layer in entry.layers))
+                for entry in model.hardware
+            ),
+        )
         for model in record.models
     )
     return replace(record, models=models)
@@ -79,7 +85,11 @@ def test_the_page_has_the_table_and_says_what_is_not_modelled(fallen: Record, re
     page = render_html(Comparison(fallen), ())
     assert 'href="#waterfall"' in page
     assert "operands moved in vain 18 %, metadata 5 %" in page
-    assert page.count('<td class="text">predictor</td>') == len(waterfall_rows(fallen))
+    layers = layer_waterfalls(fallen)
+    assert len(layers) == sum(len(entry.layers) for model in fallen.models for entry in model.hardware)
+    assert layers[0].layer == fallen.models[0].layers[0].name
+    assert page.count('<td class="text">predictor</td>') == len(waterfall_rows(fallen)) + len(layers)
+    assert page.count("layer by layer</caption>") == 1
     assert 'id="waterfall"' not in render_html(Comparison(record), ())
 
 
