@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -210,6 +211,16 @@ def _settings(flags: dict[str, Any], of_the_model: dict[str, Any], config: Path 
 
 
 def _run(settings: EvaluateConfig, out: Path, *, force: bool, json_path: Path | None, quiet: bool) -> int:
+    from codesign.robustness.distributed import environment_rank
+
+    if environment_rank() == 0:
+        return _run_here(settings, out, force=force, json_path=json_path, quiet=quiet)
+    # Under torchrun the processes share the attacks; whatever else a process but the first writes is thrown away.
+    with TemporaryDirectory(prefix="codesign-") as scratch:
+        return _run_here(settings, Path(scratch) / "run", force=False, json_path=None, quiet=True)
+
+
+def _run_here(settings: EvaluateConfig, out: Path, *, force: bool, json_path: Path | None, quiet: bool) -> int:
     from rich.console import Console
 
     from codesign.cli.progress import RichProgress

@@ -23,7 +23,7 @@ from codesign.robustness.attacks.base import Attack
 
 __all__ = ["Chunk", "ChunkStore", "FolderChunks", "MemoryChunks", "fingerprint"]
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from torch import distributed
 
 from codesign.errors import InputError
 
-__all__ = ["Ranks", "joined"]
+__all__ = ["Ranks", "environment_rank", "joined"]
 
 T = TypeVar("T")
 
@@ -79,6 +79,11 @@ def joined() -> Iterator[Ranks]:
         yield Ranks(distributed.get_rank(), distributed.get_world_size(), _number("LOCAL_RANK", 0))
     finally:
         distributed.destroy_process_group()
+
+
+def environment_rank() -> int:
+    """The number that ``torchrun`` gave this process; 0 without it."""
+    return _number("RANK", 0) if _number("WORLD_SIZE", 1) > 1 else 0
 
 
 def _number(name: str, default: int) -> int:

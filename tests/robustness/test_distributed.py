@@ -40,6 +40,7 @@ with np.load(folder / "bars.npz") as arrays:
     bars = ImageSet("bars", arrays["images"], arrays["labels"], tuple("abcd"))
 events = []
 attacks = (PGD(eps=0.05, steps=4), Square(eps=0.05, queries=20))
+evaluate_robustness(network, bars.take(np.arange(30)), attacks[0], batch_size=25, seed=1)  # one after the other
 result = evaluate_robustness(
     network, bars, attacks, batch_size=25, seed=0, sanity_images=4, folder=folder / "run", progress=events.append
 )
