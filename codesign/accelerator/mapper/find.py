@@ -140,7 +140,7 @@ def search_mapping(
     # The engine's time for one mapping says what the ranking of those that are found will take.
     run = Run(clock, seed, workers, progress, effort, reserve_s=_RANKED_AT_LEAST * (now() - before))
     tried = _tried(task, evaluator, choices, base, budget, size, run, ranking)
-    ranking.add(_mappings(evaluator, goal, tried.pools))
+    ranking.add(_mappings(evaluator, goal, tried.pools), at_least=_RANKED_AT_LEAST)
     ranked = ranking.best()
     if isinstance(ranked, Infeasible):
         return ranked

@@ -40,11 +40,11 @@ class Ranking:
         self._refused: Infeasible | None = None
         self._not_modelled: InputError | None = None
 
-    def add(self, mappings: Sequence[Mapping]) -> None:
-        """Evaluate mappings, those that look best first."""
+    def add(self, mappings: Sequence[Mapping], *, at_least: int = 0) -> None:
+        """Evaluate mappings, those that look best first; ``at_least`` so many even when the time is up."""
         try:
-            for mapping in mappings:
-                if self._legal and self._clock.out():
+            for number, mapping in enumerate(mappings):
+                if number >= at_least and self._legal and self._clock.out():
                     break
                 self._judge(mapping)
         except KeyboardInterrupt:

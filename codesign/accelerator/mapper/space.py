@@ -59,6 +59,10 @@ class MapSpace:
         self.blocks = tuple(
             self._block(level, spatial) for level in range(len(architecture.storage)) for spatial in (True, False)
         )
+        ranks = [rank for dataspace in problem.dataspaces for rank in dataspace.ranks if len(rank) > 1]
+        slides = {term.dimension for rank in ranks for term in rank}
+        # Instances that stand beside each other pass on what a window slides over.
+        self.spatial_order = tuple(sorted(range(len(problem.bounds)), key=lambda d: (d not in slides, d)))
         self.fanout = np.array([_fanout(architecture, slot.level, slot.axis) for slot in self.nest.slots])
         self._placed = [block for block in self.blocks if block.slots]
         self._lower = np.array([block.lower for block in self._placed])[:, active]
@@ -156,7 +160,7 @@ class MapSpace:
             on_x, on_y = ([d for i, d in enumerate(self.nest.dimensions) if bits >> i & 1] for bits in (x_bits, y_bits))
             fanout = self.architecture.fanout(block.level)
             self._split_allowed[key] = (
-                split_axes(self._loops(block), len(self.problem.bounds), on_x, on_y, fanout) is not None
+                split_axes(self._loops(block), self.spatial_order, on_x, on_y, fanout) is not None
             )
         return self._split_allowed[key]
 
@@ -199,7 +203,7 @@ class MapSpace:
             for axis in ("X", "Y")
         )
         limits = self.constraints.levels[level].spatial
-        split = split_axes(limits, len(self.problem.bounds), on_x, on_y, fanout)
+        split = split_axes(limits, self.spatial_order, on_x, on_y, fanout)
         if split is None:
             raise ValueError(
                 f"MapSpace: no permutation of level {level} has its loops on these axes (got {on_x!r}, {on_y!r})"
@@ -213,19 +217,20 @@ class MapSpace:
 
 
 def split_axes(
-    loops: LoopConstraints, dimensions: int, on_x: list[int], on_y: list[int], fanout: tuple[int, int]
+    loops: LoopConstraints, dimensions: Sequence[int], on_x: list[int], on_y: list[int], fanout: tuple[int, int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Permutations of the X and the Y loops that put those dimensions on those axes, or None if constraints forbid it.
 
     The permutation runs X first, from the innermost loop outwards; ``split`` loops of it lie on X. Fixed dimensions
-    hold the first and the last places, the free ones lie between them; those of bound 1 fill up either axis.
+    hold the first and the last places, the free ones lie between them in the order of ``dimensions``; those of bound 1
+    fill up either axis.
     """
     fixed = {*loops.inner, *loops.outer}
-    free = [d for d in range(dimensions) if d not in fixed]
+    free = [d for d in dimensions if d not in fixed]
     free_x, free_y = ([d for d in free if d in used] for used in (on_x, on_y))
     idle = [d for d in free if d not in {*on_x, *on_y}]
     # Without a choice of split everything lies on the axis that exists.
-    splits = range(dimensions + 1) if fanout[0] == 1 else range(dimensions, -1, -1)
+    splits = range(len(dimensions) + 1) if fanout[0] == 1 else range(len(dimensions), -1, -1)
     for split in splits if loops.split is None else (loops.split,):
         room_x = min(max(split - len(loops.inner), 0), len(free))
         if len(free_x) > room_x or len(free_y) > len(free) - room_x:

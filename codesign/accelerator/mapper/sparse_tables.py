@@ -149,7 +149,8 @@ def _nest(task: Task, space: MapSpace) -> dict[str, object]:
     rows: dict[str, list[object]] = {name: [] for name in _LOOPS}
     for level, own in enumerate(task.constraints.levels):
         for kind, loops in (("SPATIAL", own.spatial), ("TIME", own.temporal)):
-            free = [d for d in range(dims) if d not in {*loops.inner, *loops.outer}]
+            order = space.spatial_order if kind == "SPATIAL" else range(dims)
+            free = [d for d in order if d not in {*loops.inner, *loops.outer}]
             middle = free if kind == "SPATIAL" else [d for d in free if d not in active]
             if kind == "TIME" and (level, "T") not in slot_of:
                 middle = free

@@ -37,7 +37,7 @@ def tables_of(task: Task, space: MapSpace, cost: CostModel) -> Tables:
     coefficient, starts = _ranks(task, position)
     blocks = np.array([(block.lower, block.upper) for block in space.blocks])[:, :, active]
     limits = blocks.reshape(count, 2, 2, len(active))
-    place, order, split = _spatial_orders(task, position)
+    place, order, split = _spatial_orders(task, space, position)
     inner, outer = _temporal_orders(task, space, position)
     flags = {
         name: _flags([getattr(own, name) for own in task.constraints.levels], len(problem.dataspaces))
@@ -212,7 +212,7 @@ def _flags(rows: list[frozenset[int]], spaces: int) -> BoolArray:
     return np.array([[space in row for space in range(spaces)] for row in rows], bool)
 
 
-def _spatial_orders(task: Task, position: dict[int, int]) -> tuple[IntArray, IntArray, IntArray]:
+def _spatial_orders(task: Task, space: MapSpace, position: dict[int, int]) -> tuple[IntArray, IntArray, IntArray]:
     """See ``LOOP_PLACE``, ``LOOP_ORDER`` and ``SPLIT`` in ``layout``."""
     levels, total = task.constraints.levels, len(task.problem.bounds)
     place = np.full((len(levels), len(position)), -1, np.int64)
@@ -227,7 +227,7 @@ def _spatial_orders(task: Task, position: dict[int, int]) -> tuple[IntArray, Int
             if dimension in position:
                 place[index, position[dimension]] = -2 - rank
         fixed = {*own.inner, *own.outer}
-        full = (*own.inner, *(d for d in range(total) if d not in fixed), *own.outer)
+        full = (*own.inner, *(d for d in space.spatial_order if d not in fixed), *own.outer)
         order[index] = [position[d] for d in full if d in position]
         ordered = bool(fixed) or own.split is not None
         split[index] = (ordered, -1 if own.split is None else own.split, len(own.inner), total - len(fixed), total)

@@ -156,7 +156,7 @@ FREE = LoopConstraints()
     ],
 )
 def test_spatial_permutations(limits, on_x, on_y, possible):
-    found = split_axes(limits, 4, on_x, on_y, (4, 4))
+    found = split_axes(limits, range(4), on_x, on_y, (4, 4))
     assert (found is not None) == possible
     if found is not None:
         x, y = found
@@ -169,8 +169,8 @@ def test_spatial_permutations(limits, on_x, on_y, possible):
 
 
 def test_idle_dimensions_lie_on_the_axis_that_exists():
-    assert split_axes(FREE, 3, [1], [], (4, 1)) == ((1, 0, 2), ())
-    assert split_axes(FREE, 3, [], [1], (1, 4)) == ((), (0, 2, 1))
+    assert split_axes(FREE, range(3), [1], [], (4, 1)) == ((1, 0, 2), ())
+    assert split_axes(FREE, range(3), [], [1], (1, 4)) == ((), (0, 2, 1))
 
 
 def test_level_constraints_of_the_wrong_size_are_no_constraints_of_this_problem():

@@ -19,6 +19,7 @@ from codesign.accelerator.mapper.goal import Goal
 from codesign.accelerator.mapper.heuristic import heuristic_mapping
 from codesign.accelerator.mapper.imperfect import cut_back, padded_bounds
 from codesign.accelerator.mapper.layers import map_tasks
+from codesign.accelerator.mapper.ranking import Ranking
 from codesign.accelerator.mapper.size import choices_of, size_of
 from codesign.accelerator.mapper.space import MapSpace
 from codesign.accelerator.mapper.task import Task
@@ -321,3 +322,36 @@ def test_a_small_space_is_looked_at_as_a_whole():
     assert found.evaluated == found.size.total
     edp = result.energy_pJ * result.cycles
     assert found.best.result.energy_pJ * found.best.result.cycles == pytest.approx(np.nanmin(edp), rel=1e-12)
+
+
+def test_what_was_found_is_ranked_even_when_the_time_is_up():
+    own = task()
+    evaluator = BatchEvaluator(own)
+    batch = evaluator.smallest()
+    assert not isinstance(batch, Infeasible)
+    late = Ranking(own, Goal(), Clock(time.monotonic() - 10.0, 5.0))
+    late.add([evaluator.space.mapping(batch, 0)])
+    better = search(own, budget=SMALL).best
+    late.add([better.mapping])
+    assert late.best() != (better,)
+    late.add([better.mapping], at_least=1)
+    assert late.best() == (better,)
+
+
+def test_neighbours_stand_side_by_side_along_what_a_window_slides_over():
+    # Windows of 3 columns on an axis of 12 with 4 channels: with the channels inside, no two would be adjacent.
+    own = task("row_stationary_14x12", nest(G=4, P=4, Q=16, S=3))
+    evaluator = BatchEvaluator(own)
+    batch = evaluator.smallest()
+    assert not isinstance(batch, Infeasible)
+    names = [own.problem.dimensions[d] for d in evaluator.space.nest.dimensions]
+    slots = {(slot.axis, slot.level): index for index, slot in enumerate(evaluator.space.nest.slots)}
+    one = batch.take(slice(0, 1))
+    for name, slot in (("S", slots["Y", 3]), ("G", slots["Y", 3]), ("Q", slots["T", 5])):
+        one.factors[0, :, names.index(name)] = 1
+        one.factors[0, slot, names.index(name)] = own.problem.bounds[own.problem.dimensions.index(name)]
+    result = own.evaluate(evaluator.space.mapping(one, 0))
+    assert isinstance(result, Result)
+    assert result.levels["shared_glb"].dataspaces["Inputs"].actual_reads < 1.2 * own.problem.tensor_size(
+        own.problem.dataspaces[1]
+    )
