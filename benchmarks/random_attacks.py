@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--eps", type=float, default=4.0, help="in units of 1/255")
     parser.add_argument("--noise", type=float, default=0.08)
+    parser.add_argument("--only", nargs="*", default=[""], help="beginnings of names, such as ours or torchattacks")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     inner = load_model(chosen.factory, checkpoint=chosen.model, num_classes=10, input_shape=(3, 32, 32)).module
@@ -157,6 +158,8 @@ def main() -> None:
         except ImportError as error:
             sys.stdout.write(f"{name}: left out ({error})\n")
     for name, run in attacks.items():
+        if not name.startswith(tuple(chosen.only)):
+            continue
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             begin = process_time()

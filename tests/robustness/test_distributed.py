@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -110,3 +111,26 @@ def test_an_environment_that_names_processes_it_does_not_say_how_to_find(monkeyp
     monkeypatch.setenv("WORLD_SIZE", "many")
     with pytest.raises(InputError, match="WORLD_SIZE must be a whole number"), joined():
         pass
+
+
+@pytest.mark.parametrize(("rank", "kept"), [("0", True), ("1", False)])
+def test_of_a_command_only_the_first_process_writes_to_its_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rank: str, kept: bool
+) -> None:
+    command = importlib.import_module("codesign.cli.evaluate")
+    seen: list[tuple[Path, bool, bool]] = []
+
+    def run(settings: object, out: Path, *, force: bool, json_path: Path | None, quiet: bool) -> int:
+        assert out.parent.exists()
+        seen.append((out, json_path is None, quiet))
+        return 0
+
+    monkeypatch.setattr(command, "_run_here", run)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", rank)
+    out = tmp_path / "out"
+    assert command._run(None, out, force=False, json_path=tmp_path / "record.json", quiet=False) == 0
+    ((where, no_record, quiet),) = seen
+    assert (where == out) == kept
+    assert no_record == quiet == (not kept)
+    assert kept or not where.parent.exists()
