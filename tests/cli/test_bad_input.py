@@ -150,7 +150,7 @@ def test_mistakes_in_a_design_that_only_a_layer_shows_are_found_before_the_attac
     def attacked(*_: object, **__: object) -> None:
         raise AssertionError("the design is to be checked first")
 
-    monkeypatch.setattr("codesign.evaluation.run.measure_robustness", attacked)
+    monkeypatch.setattr("codesign.evaluation.one_model.measure_robustness", attacked)
     design = edited(tmp_path, "{target: Weights, condition_on", "{target: Weight, condition_on")
     message = failing(MODEL, "--images", "2", "--arch", design)
     assert "edited.yaml" in message
@@ -163,7 +163,7 @@ def test_a_folder_that_holds_a_run_is_refused_before_any_work(
     def read(*_: object, **__: object) -> None:
         raise AssertionError("the destination is to be checked first")
 
-    monkeypatch.setattr("codesign.evaluation.run.load_dataset", read)
+    monkeypatch.setattr("codesign.evaluation.inputs.load_dataset", read)
     (tmp_path / "results.json").write_text("{}")
     assert run(["evaluate", MODEL, "--out", str(tmp_path)]) == 2
     assert "--force" in capsys.readouterr().err

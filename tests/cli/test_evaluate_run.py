@@ -142,7 +142,7 @@ def test_the_same_seed_gives_the_same_record_byte_for_byte(finished: FinishedRun
 def test_a_killed_run_is_taken_up_and_gives_the_same_record(
     finished: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import codesign.evaluation.run as evaluation
+    import codesign.evaluation.one_model as evaluation
 
     calls = []
 

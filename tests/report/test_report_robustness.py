@@ -10,7 +10,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from conftest import accuracy, build_record
+from made_records import accuracy, build_record
 from rich.console import Console
 
 from codesign.evaluation.accuracies import ThreatRecord
