@@ -68,7 +68,13 @@ def threat_rows(record: Record) -> tuple[ThreatRow, ...]:
     for label in labels:
         attacks = list(dict.fromkeys(attack for column in columns for inputs, attack in column if inputs == label))
         alone = [attack for attack in attacks if attack != _WORST]
-        for attack in alone if len(alone) == 1 else (*alone, _WORST):
+        if all(
+            sum(inputs == label for inputs, _ in column) <= 2 for column in columns
+        ):  # its attack and the worst case
+            cells = tuple(column.get((label, _WORST), column.get((label, ""))) for column in columns)
+            found.append(ThreatRow(label, " / ".join(alone), cells))
+            continue
+        for attack in (*alone, _WORST):
             found.append(ThreatRow(label, attack, tuple(column.get((label, attack)) for column in columns)))
     return tuple(found)
 
