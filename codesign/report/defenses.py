@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DefenseRow", "DefenseTable", "defense_tables", "layer_facts", "show_defenses"]
 
-DENSE = "exact, no zeros saved"
-EXACT = "exact, zeros saved as the design can"
-ARRAY = "NENI, three products one after the other"
-DUAL = "NENI, speculator ahead of the executor"
+DENSE = "exact, dense"
+EXACT = "exact, zeros saved"
+ARRAY = "NENI, one array"
+DUAL = "NENI, dual module"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +166,8 @@ def show_defenses(console: Console, record: Record) -> None:
             title=f"{table.model}: BitOPs x {significant(table.bitops_ratio)} of the whole network",
             title_justify="left",
         )
-        for heading in ("architecture", "computed as"):
-            shown.add_column(heading, overflow="fold")
+        shown.add_column("architecture", overflow="fold")
+        shown.add_column("computed as", no_wrap=True)
         for heading in ("accuracy %", "energy µJ", "x exact", "latency ms", "x exact"):
             shown.add_column(heading, justify="right", no_wrap=True)
         for row in table.rows:
