@@ -74,9 +74,8 @@ class LayerSimulator:
             return self._once(layer, expected, mapping)
         if not self._accelerator.design.sparse:
             return self._even(self._once(layer, expected, mapping), layer)
-        actual = masked_problem(layer, self._masks, input_kind=self._kind)
         try:
-            return self._once(layer, actual, mapping)
+            return self._once(layer, masked_problem(layer, self._masks, input_kind=self._kind), mapping)
         except InputError as error:
             if not error.rule.startswith("not modelled"):
                 raise

@@ -14,6 +14,7 @@ from codesign.evaluation.dual_record import dual_costs, exact_layers, simulate_d
 from codesign.evaluation.export import TimeloopExport
 from codesign.evaluation.hardware import LayerDensities, MappedLayer, map_layers, simulate_model
 from codesign.evaluation.inputs import Inputs
+from codesign.evaluation.padding import on_arrays, padded_densities
 from codesign.evaluation.record import (
     HardwareRecord,
     LayerRecord,
@@ -53,7 +54,7 @@ def _mapped(
     inputs: Inputs, subject: Subject, accelerator: Accelerator, progress: ProgressSink
 ) -> tuple[MappedLayer, ...]:
     stage = f"{subject.label}: {accelerator.name}"
-    layers = subject.traced.layers
+    layers = on_arrays(subject)
     if subject.defended is not None and accelerator.name in inputs.dual:
         layers = exact_layers(subject.defended)
     try:
@@ -161,6 +162,8 @@ def _hardware(
                 row.layer: LayerDensities(row.nonzero_input_mac_share_exact, row.weight_density)
                 for row in masked.statistics[kind]
             }
+            if design is None:
+                densities = padded_densities(subject, densities)
             export.write(layers, densities, kind)
             if subject.defended is not None and design is not None:
                 progress.note(f"{subject.label}: {design.executor.name} with its speculator, {kind} inputs")

@@ -28,6 +28,7 @@ __all__ = [
     "Selection",
     "dual_workload",
     "expected_outputs",
+    "padded_dimension",
     "recorded_inputs",
     "recorded_outputs",
     "row_tiles",
@@ -150,7 +151,7 @@ def dual_workload(
     inputs = channels * taps_r * taps_s
     if not 1 <= dimension <= inputs:
         raise InputError(f"k must lie in 1..{inputs} in {layer.name}", got=dimension, key="neni.dimension")
-    rounded = -(-dimension // _LANES) * _LANES
+    rounded = padded_dimension(dimension)
     bounds = (n, groups, rounded, channels, rows, cols, taps_r, taps_s)
     projected = replace(layer, name=f"{layer.name}.projection", bounds=bounds)
     mixed = replace(
@@ -176,6 +177,11 @@ def dual_workload(
         comparators=selection.comparators(groups * columns),
         additions=positions * groups * dimension * inputs * _TERNARY_DENSITY,
     )
+
+
+def padded_dimension(dimension: int) -> int:
+    """k as hardware runs it: whole lanes, which share an input."""
+    return -(-dimension // _LANES) * _LANES
 
 
 def expected_outputs(layer: Layer, selection: Selection, share: float) -> Density:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from codesign.accelerator.spec.actual_data import ActualData
 from codesign.accelerator.spec.density import Density
 from codesign.accelerator.spec.problem import Problem
+from codesign.errors import InputError
 from codesign.masks.format import InputKind, MaskOperand
 from codesign.masks.reading import MaskSet, MaskTensor
 from codesign.models.layers import Layer
@@ -35,6 +37,7 @@ def masked_problem(layer: Layer, masks: MaskSet, *, input_kind: InputKind, sampl
         InputError: a mask is missing or damaged, or does not have the traced shape.
     """
     base = problem(layer)
+    _check_bounds(layer)
     weights = masks.tensor(layer.name, "weights", None if layer.weights.constant else input_kind)
     inputs = masks.tensor(layer.name, "inputs", input_kind)
     weights.require(layer.weights.shape)
@@ -50,6 +53,17 @@ def masked_problem(layer: Layer, masks: MaskSet, *, input_kind: InputKind, sampl
         outputs.require(layer.outputs)
         found[2] = _data(layer, outputs, samples, _outputs, _output_padding(layer))
     return replace(base, densities=tuple(found))
+
+
+def _check_bounds(layer: Layer) -> None:
+    _, g, m, c, _, _, r, s = layer.bounds
+    words = g * m * c * r * s
+    if words != prod(layer.weights.shape):
+        raise InputError(
+            "not modelled: masks of a layer whose loops were padded",
+            got=f"{words} weights in its loops, {prod(layer.weights.shape)} in {layer.name}",
+            key="density",
+        )
 
 
 def input_data(layer: Layer, bits: npt.NDArray[Any]) -> ActualData:
