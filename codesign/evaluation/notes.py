@@ -14,8 +14,8 @@ _DEFENSE_NOTES = (
     "counts as robust if it stands all of them. Its base is attacked as asked.",
     "On an ordinary array a defended layer is three products one after the other, the exact one in full, k filled up "
     "with zeros to a multiple of 16; the arithmetic of rounding and selection is not modelled there. On a dual-module "
-    "design projection, approximate product, selection and the exact product of essential neurons overlap; the sizes of "
-    "the shipped one are the project's own choice, not published ones.",
+    "design projection, approximate product, selection and the exact product of essential neurons overlap; the sizes "
+    "of the shipped one are the project's own choice, not published ones.",
 )
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from codesign.data.images import ImageSet
 from codesign.errors import InputError
-from codesign.robustness.attacks import PGD, Adaptive, GradientModes, Square, WorstCase
+from codesign.robustness.attacks import FGSM, PGD, Adaptive, GradientModes, Square, WorstCase
 from codesign.robustness.attacks.adaptive import gradient_modes
 from codesign.robustness.preflight import FlagId, preflight
 from codesign.robustness.protocol import evaluate_robustness
@@ -206,3 +206,15 @@ def test_square_that_wins_is_told_from_both_ways_of_running_it(network: nn.Seque
             assert flag.state == state, flag
     only = evaluate_robustness(network, bars, square, batch_size=60, seed=0, sanity_images=0)
     assert {flag.id: flag.state for flag in only.flags}[FlagId.BLACKBOX_WINS] == "not_checked"
+
+
+def test_more_of_an_adaptive_attack_is_more_of_what_runs_in_each_mode() -> None:
+    inner = PGD(eps=0.1, steps=5)
+    attack, longer, restarted = Adaptive(eps=0.1, attack=inner), inner.longer(), inner.restarted()
+    assert longer is not None
+    assert "steps=50" in repr(longer)
+    assert restarted is not None
+    assert "restarts=5" in repr(restarted)
+    assert attack.longer() == Adaptive(eps=0.1, attack=longer)
+    assert attack.restarted() == Adaptive(eps=0.1, attack=restarted)
+    assert Adaptive(eps=0.1, attack=FGSM(eps=0.1)).longer() is None

@@ -168,6 +168,14 @@ class Adaptive(Attack):
     def repeats(self) -> int:
         return self.attack.repeats
 
+    def longer(self) -> Attack | None:
+        longer = self.attack.longer()
+        return None if longer is None else replace(self, attack=longer)
+
+    def restarted(self) -> Attack | None:
+        restarted = self.attack.restarted()
+        return None if restarted is None else replace(self, attack=restarted)
+
     def with_eps(self, eps: float) -> Self:
         return replace(self, eps=eps, attack=self.attack.with_eps(eps))
 
