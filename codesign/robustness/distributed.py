@@ -14,6 +14,8 @@ from typing import TypeVar
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from codesign.errors import InputError
 
@@ -74,11 +76,23 @@ def joined() -> Iterator[Ranks]:
             key="WORLD_SIZE",
             fix="torchrun --nproc-per-node GPUS script.py, or unset WORLD_SIZE",
         )
-    distributed.init_process_group("gloo")
+    _join()
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size(), _number("LOCAL_RANK", 0))
     finally:
         distributed.destroy_process_group()
+
+
+def _join() -> None:
+    """A process group whose keys in the shared store are its own.
+
+    A second group of the same processes would else find the addresses of the first there, and wait for them for ever.
+    Every rank counts the groups that it joins, and none joins the next before all have joined this one.
+    """
+    store, rank, count = next(iter(rendezvous("env://")))
+    turn = (store.add("codesign/joined", 1) - 1) // count
+    own = PrefixStore(f"codesign/{turn}", store)
+    distributed.init_process_group("gloo", store=own, rank=rank, world_size=count)
 
 
 def environment_rank() -> int:
