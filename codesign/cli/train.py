@@ -101,7 +101,7 @@ def train(
 
     With --defense a trained network is defended and trained on; codesign evaluate takes neni.json in --out as a model.
 
-    Example: codesign train --defense neni:share=0.5,dimension=48 --model fmnist_resnet8_natural --data fashion_mnist
+    Example: codesign train --defense neni:share=0.5,dimension=16 --model fmnist_resnet8_natural --data fashion_mnist
     --method adversarial --eps 0.1 --epochs 5 --out runs/neni
     """
     arguments = dict(locals())  # before any other name is bound here: exactly the flags

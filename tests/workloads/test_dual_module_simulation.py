@@ -8,17 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_dual_module_lowering import conv, linear
 
-from codesign.accelerator.mapper.heuristic import heuristic_mapping
-from codesign.accelerator.model import evaluate
-from codesign.accelerator.result import Infeasible, Result
 from codesign.accelerator.spec.density import DENSE, Density
 from codesign.errors import InputError
-from codesign.evaluation.accelerators import load_accelerator
-from codesign.evaluation.dual_baseline import on_one_array
 from codesign.evaluation.dual_module import DualLayer, DualModule, load_dual_module, pipelined
 from codesign.evaluation.hardware import InfeasibleLayerError
 from codesign.workloads.dual_module import Selection, dual_workload, expected_outputs, recorded_outputs
-from codesign.workloads.lowering import problem
 
 
 @pytest.fixture(scope="module")
@@ -109,26 +103,3 @@ def test_parts_must_fit_together() -> None:
         load_dual_module("dual_module_projection")
     with pytest.raises(InputError, match="global_buffer"):
         load_dual_module(projection="vector_pe_edge")
-
-
-def test_an_ordinary_array_pays_for_all_three_products() -> None:
-    accelerator = load_accelerator("vector_pe_edge")
-    layer, selection = conv(16, 16, 8), Selection("top_k", 2)
-    work = dual_workload(
-        layer, dimension=16, bits=4, selection=selection, outputs=expected_outputs(layer, selection, 0.125)
-    )
-    found = on_one_array(accelerator, work)
-    design, dense = accelerator.design, problem(layer)
-    mapping = heuristic_mapping(
-        design.architecture,
-        dense,
-        design.constraints(dense),
-        accelerator.energy,
-        evaluate=lambda found: evaluate(design.architecture, dense, found, accelerator.energy, design.sparse),
-    )
-    assert not isinstance(mapping, Infeasible)
-    alone = evaluate(design.architecture, dense, mapping, accelerator.energy, design.sparse)
-    assert isinstance(alone, Result)
-    assert (found.cycles["executor"], found.energy_pJ["executor"]) == (alone.cycles, pytest.approx(alone.energy_pJ))
-    assert found.total_energy_pJ > alone.energy_pJ
-    assert found.latency_cycles == sum(found.cycles.values()) > alone.cycles
