@@ -249,3 +249,20 @@ def test_a_model_that_counts_its_calls_is_found_out() -> None:
     images = torch.ones(1, 1, 2, 2)
     with pytest.raises(InputError, match="must compute what the model computes"):
         verify(graph, module, images, run(graph, images, lambda *_: None))
+
+
+def test_steps_that_only_rounding_tells_apart_are_the_same_model() -> None:
+    """What a kernel of another order of sums does in float32, and not in float64."""
+
+    class Steps(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            values = x.flatten(1)
+            noisy = x.dtype == torch.float32 and not torch.compiler.is_exporting()
+            return torch.floor(values + (1e-6 if noisy else 0.0))
+
+    module = Steps()
+    graph = trace_graph(module, (1, 2, 2))
+    images = torch.full((3, 1, 2, 2), 1.0 - 2.0**-22)
+    outputs = run(graph, images, lambda *_: None)
+    assert not torch.equal(outputs[0], module(images))
+    verify(graph, module, images, outputs)
