@@ -157,8 +157,8 @@ class DualModule:
         longest = max(stages, key=lambda stage: stages[stage])
         bounds = {
             longest: pipelined(tuple(stages.values()), tiles),
-            "DRAM bandwidth": dram_cycles,
-            "global buffer bandwidth": buffer_cycles,
+            f"{self._dram.name} bandwidth": dram_cycles,
+            f"{_SHARED} bandwidth": buffer_cycles,
         }
         bound = max(bounds, key=lambda name: bounds[name])
         return DualLayer(

@@ -78,7 +78,7 @@ def test_latency_is_bound_by_what_it_says(design: DualModule) -> None:
         longest = max(found.stage_cycles.values())
         assert found.latency_cycles >= max(longest, found.dram_cycles, found.buffer_cycles)
         assert found.latency_cycles <= sum(found.stage_cycles.values()) + found.dram_cycles + found.buffer_cycles
-        known = {*found.stage_cycles, "DRAM bandwidth", "global buffer bandwidth"}
+        known = {*found.stage_cycles, "dram bandwidth", "global_buffer bandwidth"}
         assert found.bound_by in known
     # A large k makes the speculator the bottleneck, DUET's first risk.
     assert found.stage_cycles["projection"] == longest > found.stage_cycles["executor"]
