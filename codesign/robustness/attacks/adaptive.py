@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from codesign.errors import InputError, did_you_mean
-from codesign.robustness.attacks.base import Attack, AttackResult, eps_text
+from codesign.robustness.attacks.base import Attack, AttackResult
 from codesign.robustness.attacks.checks import check_counts
 from codesign.robustness.attacks.norms import LINF, Norm
 from codesign.robustness.attacks.worst import pointwise_worst
@@ -157,8 +157,7 @@ class Adaptive(Attack):
 
     @property
     def title(self) -> str:
-        inner = self.attack.title.removesuffix(f"{self.norm.name} {eps_text(self.eps)}").strip()
-        return f"adaptive {inner} {self.norm.name} {eps_text(self.eps)}"
+        return f"adaptive {self.attack.title}"
 
     @property
     def parts(self) -> tuple[str, ...]:
