@@ -96,6 +96,11 @@ def run_sparse(
         warnings += [
             str(r) for i, own in enumerate(layouts) for r in unused_ranks(i, architecture, problem, sparse, own)
         ]
+    if computes.idle:
+        warnings.append(
+            "computes whose operand a storage level gates take their cycle; the real program drops these cycles "
+            "(compat semantics)"
+        )
     return SparseOutcome(activities, computes, tuple(warnings))
 
 
